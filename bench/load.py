@@ -74,7 +74,7 @@ def echoline(port: int, seconds: float, flags: list[str], scheme: str = "") -> R
         command = [ECHOLINE, "load", f"{scheme}127.0.0.1:{port}", "--quiet", "--json", str(file)]
         command += ["--duration", f"{seconds}s", "--warmup", f"{WARM_UP_SECONDS}s"]
         command += ["--connect-rate", "max", "--workers", "1", *flags]
-        # The exit code is 1 if a message was left over. The report has it.
+        # The exit code is 1 if a message has no reply. The report counts such messages.
         _, cpu = run(command, (0, 1))
         report = json.loads(file.read_text())
     measured, warm_up = report["measured"], report["warm_up"]
@@ -245,7 +245,7 @@ def compare(name: str, results: dict[str, list[Result]]) -> float:
 
 
 def open_loop(seconds: float, rounds: int, busy_poll: str) -> tuple[float, float]:
-    """The error of the rate and the p99 of the lag in µs, medians of the rounds."""
+    """Returns the error of the rate and the p99 of the lag in µs, as medians of the rounds."""
     flags = ["--rate", f"{OPEN_RATE}/s", "--clients", str(OPEN_CLIENTS), "--busy-poll", busy_poll]
     errors, lags, latencies, cores = [], [], [], []
     for number in range(rounds):

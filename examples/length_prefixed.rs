@@ -28,9 +28,37 @@ async fn reverse(client: Connection) -> io::Result<()> {
 async fn main() -> io::Result<()> {
     let address = env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".to_owned());
     let limits = Limits { idle_timeout: Some(Duration::from_secs(60)), ..Limits::default() };
-    // No farewell, because its text would not be a valid frame.
+    // The server sends no farewell, because its text would not be a valid frame.
     let server = Server::bind(address).await?.limits(limits).farewell(Farewell::Silent);
     writeln!(io::stdout(), "listening on {}", server.local_addr()?)?;
     server.serve(reverse).await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use echoline::Closed;
+    use echoline::testing::TestServer;
+    use tokio_util::bytes::Bytes;
+
+    use super::*;
+
+    /// A client of the test is a stream too, so the codec works on both sides.
+    #[tokio::test(start_paused = true)]
+    async fn frames_come_back_in_reverse() -> io::Result<()> {
+        let server = TestServer::new(reverse);
+        let mut client = Framed::new(server.connect(), LengthDelimitedCodec::new());
+        for (sent, answer) in [("hello", "olleh"), ("", ""), ("ab", "ba")] {
+            client.send(Bytes::from(sent)).await?;
+            let frame = client.next().await.transpose()?;
+            assert_eq!(frame.as_deref(), Some(answer.as_bytes()));
+        }
+        // The end in the middle of a frame is an error of the client.
+        let mut client = client.into_inner();
+        client.send(b"\0\0\0\x05he").await;
+        client.shutdown_write().await;
+        client.expect_end().await;
+        client.expect_closed(Closed::Application).await;
+        Ok(())
+    }
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use echoline::{Closed, Connection, Eol, Limits, Server};
 
-/// Counts the open visits. Dropping it undoes the count, however a visit ends.
+/// Counts the visits in progress. A visit is counted until its `Visit` is dropped, however it ends.
 struct Visit(Arc<AtomicUsize>);
 
 impl Visit {
@@ -23,7 +23,7 @@ impl Visit {
 impl Drop for Visit {
     fn drop(&mut self) {
         let left = self.0.fetch_sub(1, Ordering::Relaxed) - 1;
-        // An error of the log must not end the visit.
+        // The visit ends even if this line cannot be written.
         let _ = writeln!(io::stdout(), "cleaned up, {left} still here");
     }
 }
@@ -38,8 +38,8 @@ async fn talk(client: &mut Connection) -> Result<(), Closed> {
     Ok(())
 }
 
-/// Sets up a visit, runs the dialogue, and logs how it ended. The returned reason lets the server
-/// count it and send the right farewell to the client.
+/// Sets up a visit, runs the dialogue, and logs how it ended. From the returned reason the server
+/// knows how to count the visit, and which farewell to send.
 async fn handle(mut client: Connection, open: Arc<AtomicUsize>) -> Result<(), Closed> {
     let _visit = Visit::begin(&open);
     let end = talk(&mut client).await;
@@ -56,4 +56,39 @@ async fn main() -> io::Result<()> {
     writeln!(io::stdout(), "listening on {}", server.local_addr()?)?;
     let open = Arc::default();
     server.serve(move |client| handle(client, Arc::clone(&open))).await.map(|_report| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use echoline::testing::TestServer;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn every_end_of_a_visit_is_cleaned_up() {
+        let open = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&open);
+        let limits = Limits { max_line: 1000, ..Limits::default() };
+        let server = TestServer::new(move |client| handle(client, Arc::clone(&counted)))
+            .configure(|server| server.eol(Eol::CrLf).limits(limits));
+        let mut clients: Vec<_> = (0..4).map(|_| server.connect()).collect();
+        for client in &mut clients {
+            client.send_line("hello").await;
+            client.expect_line("Echo: hello").await;
+        }
+        assert_eq!(open.load(Ordering::Relaxed), 4);
+        let [finished, reset, long, bug] = &mut clients[..] else { unreachable!("there are four") };
+        finished.shutdown_write().await;
+        finished.expect_end().await;
+        finished.expect_closed(Closed::EndOfStream).await;
+        reset.reset();
+        reset.expect_closed(Closed::Reset).await;
+        long.send("x".repeat(1001)).await;
+        long.expect_line("Line too long (limit 1000 bytes). Goodbye!").await;
+        long.expect_closed(Closed::LineTooLong).await;
+        bug.send_line("bug").await;
+        bug.expect_line("Server error. Goodbye!").await;
+        bug.expect_closed(Closed::Panicked).await;
+        assert_eq!(open.load(Ordering::Relaxed), 0);
+    }
 }

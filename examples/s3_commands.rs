@@ -51,3 +51,26 @@ async fn main() -> io::Result<()> {
     server.serve(talk).await?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use echoline::testing::TestServer;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn commands_are_answered_in_any_case() {
+        let server = TestServer::new(talk).configure(|server| server.eol(Eol::CrLf));
+        let mut client = server.connect();
+        client.expect_line("Welcome to Echo Server!").await;
+        client.expect_line("Commands: TIME, QUIT, or any text for echo").await;
+        client.send(" help \nHelp me\ntime\nquit\nnot read\n").await;
+        client.expect_line("Commands: TIME, QUIT, HELP").await;
+        client.expect_line("Echo: Help me").await;
+        let time = client.read_line().await;
+        assert!(time.starts_with("Server time: 2"), "{time}");
+        client.expect_line("Goodbye!").await;
+        client.expect_end().await;
+        client.expect_closed(Closed::Finished).await;
+    }
+}

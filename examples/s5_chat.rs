@@ -16,11 +16,11 @@ async fn chat(mut client: Connection, state: Arc<Chat>) -> Result<(), Closed> {
     let name = Some(line.trim().to_string()).filter(|name| !name.is_empty());
     let name = name.unwrap_or_else(|| format!("User_{port}"));
     names.lock().await.push(name.clone());
-    let mut heard = lines.subscribe(); // First, so that the newcomer hears the next line too.
+    let mut heard = lines.subscribe(); // Before `send`, so that the newcomer gets that line.
     let _ = lines.send((0, format!("*** {name} joined the chat ***")));
     let end = async {
         loop {
-            // Both are cancel safe: the one that is dropped loses nothing.
+            // Both futures are cancel safe: the one that is dropped loses nothing.
             tokio::select! {
                 line = heard.recv() => match line {
                     Ok((author, _)) if author == port => {}
@@ -57,4 +57,36 @@ async fn main() -> io::Result<()> {
     writeln!(io::stdout(), "listening on {}", server.local_addr()?)?;
     let state = Arc::new(Chat(Mutex::default(), broadcast::channel(1024).0));
     server.serve(move |client| chat(client, Arc::clone(&state))).await.map(|_report| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use echoline::testing::{TestClient, TestServer};
+
+    use super::*;
+
+    async fn join(server: &TestServer, name: &str) -> TestClient {
+        let mut client = server.connect();
+        client.expect("Enter your name: ").await;
+        client.send_line(name).await;
+        client.expect_line(format!("*** {name} joined the chat ***")).await;
+        client
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_other_users_hear_a_line() {
+        let state = Arc::new(Chat(Mutex::default(), broadcast::channel(1024).0));
+        let server = TestServer::new(move |client| chat(client, Arc::clone(&state)))
+            .configure(|server| server.eol(Eol::CrLf));
+        let (mut ann, mut bob) = (join(&server, "Ann").await, join(&server, "Bob").await);
+        ann.expect_line("*** Bob joined the chat ***").await;
+        bob.send_line("hello").await;
+        ann.expect_line("Bob: hello").await;
+        ann.send_line("/users").await;
+        ann.expect_line("Online: Ann, Bob").await;
+        ann.send_line("/quit").await;
+        ann.expect_end().await;
+        ann.expect_closed(Closed::Finished).await;
+        bob.expect_line("*** Ann left the chat ***").await;
+    }
 }

@@ -34,3 +34,24 @@ async fn main() -> io::Result<()> {
     server.serve(echo).await?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use echoline::testing::TestServer;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_is_silent_for_a_minute_is_disconnected() {
+        let limits = Limits { idle_timeout: Some(Duration::from_secs(60)), ..Limits::default() };
+        let server = TestServer::new(echo).configure(|server| server.eol(Eol::CrLf).limits(limits));
+        let mut client = server.connect();
+        client.expect_silence(Duration::from_secs(59)).await;
+        client.send_line("still here").await;
+        client.expect_line("Echo: still here").await;
+        client.expect_silence(Duration::from_secs(59)).await;
+        client.expect_line("Connection timeout. Goodbye!").await;
+        client.expect_end().await;
+        client.expect_closed(Closed::IdleTimeout).await;
+    }
+}

@@ -27,3 +27,33 @@ async fn main() -> io::Result<()> {
     server.serve(echo).await?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use echoline::testing::TestServer;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_eleventh_client_is_told_to_come_later() {
+        let limits = Limits { max_connections: 10, ..Limits::default() };
+        let server = TestServer::new(echo).configure(|server| server.eol(Eol::CrLf).limits(limits));
+        let mut served: Vec<_> = (0..10).map(|_| server.connect()).collect();
+        let mut refused = server.connect();
+        refused.expect_line("Server is busy. Try again later.").await;
+        refused.expect_end().await;
+        refused.expect_closed(Closed::Busy).await;
+        for client in &mut served {
+            client.send_line("hello").await;
+            client.expect_line("Echo: hello").await;
+        }
+        // A client that leaves makes room for the next one.
+        let mut leaving = served.remove(3);
+        leaving.shutdown_write().await;
+        leaving.expect_end().await;
+        leaving.expect_closed(Closed::EndOfStream).await;
+        let mut next = server.connect();
+        next.send_line("hello").await;
+        next.expect_line("Echo: hello").await;
+    }
+}

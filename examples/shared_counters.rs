@@ -62,3 +62,40 @@ async fn main() -> io::Result<()> {
     server.serve(move |client| count(client, Arc::clone(&counters))).await?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use echoline::testing::TestServer;
+
+    use super::*;
+
+    fn server() -> TestServer {
+        let counters = Counters::default();
+        TestServer::new(move |client| count(client, Arc::clone(&counters)))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_clients_count_together() {
+        let server = server();
+        let (mut one, mut other) = (server.connect(), server.connect());
+        one.send("ADD apples\nADD apples 41\n").await;
+        one.expect("1\n42\n").await;
+        other.send("GET apples\nLIST\nADD apples many\n").await;
+        other.expect("42\napples\nERROR invalid digit found in string\n").await;
+        other.send_line("QUIT").await;
+        other.expect_line("BYE").await;
+        other.expect_end().await;
+        other.expect_closed(Closed::Finished).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_line_that_is_not_text_ends_its_own_dialogue() {
+        let server = server();
+        let (mut one, mut other) = (server.connect(), server.connect());
+        one.send(b"\xff\n").await;
+        one.expect_end().await;
+        one.expect_closed(Closed::Application).await;
+        other.send_line("LIST").await;
+        other.expect_line("").await;
+    }
+}

@@ -2,7 +2,8 @@
 //! plan. A plan never makes a datagram longer.
 #![no_main]
 
-use echoline::faults::{DatagramFaults, Direction, FaultPlan, Faults};
+use echoline::faults::{Direction, FaultPlan, Faults};
+use echoline::internals::DatagramFaults;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: (u64, &str)| {

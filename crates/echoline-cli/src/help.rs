@@ -46,13 +46,13 @@ const SHORT_HELP: [(&str, &[&str]); 4] = [
     ),
 ];
 
-/// The flag of the commands whose flags a configuration file can set.
+/// The id of `--config`, which every command has whose flags a configuration file can set.
 const CONFIG: &str = "config";
 
 /// The heading of the examples, which end the help.
 const EXAMPLES: &str = "Examples:\n";
 
-/// Returns `command`, a command of `echoline`, with the layout of its help.
+/// Lays out the help of `command`, a subcommand of `echoline`.
 pub(crate) fn finish(command: Command) -> Command {
     finish_below("echoline", command)
 }
@@ -80,7 +80,7 @@ fn finish_below(program: &str, command: Command) -> Command {
     if details.is_empty() { command } else { command.after_long_help(details) }
 }
 
-/// Returns the paragraph about variables and the configuration file.
+/// Returns the help's paragraph about environment variables and the configuration file.
 fn sources(command: &Command) -> String {
     let name = command.get_name();
     let upper = name.to_uppercase();
@@ -351,7 +351,7 @@ mod tests {
         });
     }
 
-    /// Every flag of the short help is a flag, and it is hidden in no other way.
+    /// Every flag of the short help exists, and its own attributes do not hide it.
     #[test]
     fn the_short_help_names_flags_of_the_command() {
         let program = Cli::command();

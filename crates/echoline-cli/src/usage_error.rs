@@ -1,4 +1,4 @@
-//! Wrong usage: how it is reported, and the exit that follows.
+//! Reports wrong usage, and chooses the exit code of the program.
 //!
 //! # Exit codes
 //!
@@ -53,9 +53,9 @@ pub(crate) fn exit(error: &clap::Error) -> ! {
     if !error.use_stderr() {
         error.exit();
     }
-    // An error quotes the command line, the configuration or a variable. The colours of the parser
-    // cannot be distinguished from escape sequences in these texts. So all of them are escaped, and
-    // only one colour is added.
+    // An error quotes the command line, the configuration or a variable. The parser's own colours
+    // cannot be distinguished from escape sequences in the quoted text. So all escape sequences are
+    // escaped, and only `error:` gets a colour afterwards.
     let text = printable_lines(&error.render().to_string()).into_owned();
     let text = match text.strip_prefix("error:") {
         Some(rest) if has_colours() => format!("\x1b[1;31merror:\x1b[0m{rest}"),

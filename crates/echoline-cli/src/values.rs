@@ -13,17 +13,17 @@ use echoline_base::amount;
 use echoline_chat::FloodLimits;
 use echoline_load::Rate;
 
-/// The most steps of a ramp.
+/// The largest number of steps of a ramp.
 const STEPS_MAX: u32 = 10_000;
 
-/// The most unanswered messages on a connection, because they are kept in memory.
+/// The largest number of unanswered messages on a connection. They are kept in memory.
 const DEPTH_MAX: u32 = 65_536;
 
-/// The most threads. Each needs descriptors and address space, and more threads than cores only
-/// cost time.
+/// The largest number of threads. Each needs descriptors and address space, and more threads than
+/// cores only cost time.
 const THREADS_MAX: usize = 1024;
 
-/// The largest share: a hundred times the whole.
+/// The largest share: 100 times the whole, which is 10,000 %.
 const SHARE_MAX: f64 = 100.0;
 
 /// The line end to send.
@@ -42,19 +42,19 @@ impl From<EolName> for Eol {
     }
 }
 
-/// Returns a length of time: `500ms`, `60s`, `1h30m`; a number without a unit counts seconds.
+/// Parses a length of time: `500ms`, `60s`, `1h30m`; a number without a unit counts seconds.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     amount::time_or_seconds(text).ok_or_else(|| {
         format!("'{text}' is not a time: write for example 500ms, 60s or 1h30m (at most 100 years)")
     })
 }
 
-/// Returns a number of things, at least one.
+/// Parses a whole number of at least 1.
 pub(crate) fn count<N: FromStr>(text: &str) -> Result<N, String> {
     text.parse().map_err(|_| format!("'{text}' is not a whole number of at least 1"))
 }
 
-/// Returns a whole number of this range.
+/// Parses a whole number in `range`.
 pub(crate) fn number_in<N>(text: &str, range: RangeInclusive<N>) -> Result<N, String>
 where
     N: FromStr + PartialOrd + Display,
@@ -65,7 +65,7 @@ where
     })
 }
 
-/// Returns the size of the longest line, at least one byte.
+/// Parses the size of the longest line, at least one byte.
 pub(crate) fn line_size(text: &str) -> Result<usize, String> {
     match bytes(text)? {
         0 => Err("a line has at least 1 byte: write for example 64KiB".to_owned()),
@@ -73,7 +73,7 @@ pub(crate) fn line_size(text: &str) -> Result<usize, String> {
     }
 }
 
-/// A number of threads.
+/// Parses a number of threads, at least one.
 pub(crate) fn threads(text: &str) -> Result<NonZeroUsize, String> {
     let number = text.parse().ok().filter(|number: &NonZeroUsize| number.get() <= THREADS_MAX);
     number.ok_or_else(|| {
@@ -97,7 +97,7 @@ pub(crate) fn timeout(text: &str) -> Result<Timeout, String> {
     }
 }
 
-/// Returns a length of time that is not zero.
+/// Parses a length of time that is not zero.
 pub(crate) fn some_duration(text: &str) -> Result<Duration, String> {
     match duration(text)? {
         Duration::ZERO => Err("the time must be longer than 0: write for example 5s".to_owned()),
@@ -123,7 +123,7 @@ fn read_rate(text: &str) -> Option<Rate> {
     Rate::new(count, per)
 }
 
-/// Returns a rate that is a whole number per second: `5/s`, `5`, `300/m`.
+/// Parses a rate that is a whole number per second: `5/s`, `5`, `300/m`.
 fn whole_per_second<N: TryFrom<u32>>(text: &str) -> Option<N> {
     let (count, per) = amount::rate(text)?;
     let seconds = u32::try_from(per.as_secs()).ok()?;
@@ -199,7 +199,7 @@ pub(crate) fn rate_range(text: &str) -> Result<RateRange, String> {
     Ok(RateRange { from: read(&first)?, to: read(last)? })
 }
 
-/// Returns a number of steps, at least two.
+/// Parses a number of steps, at least two.
 pub(crate) fn from_two(text: &str) -> Result<u32, String> {
     let number = text.parse().ok().filter(|number| (2..=STEPS_MAX).contains(number));
     number.ok_or_else(|| {
@@ -207,13 +207,13 @@ pub(crate) fn from_two(text: &str) -> Result<u32, String> {
     })
 }
 
-/// Messages in flight on one connection.
+/// Parses the number of messages in flight on one connection.
 pub(crate) fn depth(text: &str) -> Result<NonZero<u32>, String> {
     let number = text.parse().ok().filter(|&number| number <= DEPTH_MAX).and_then(NonZero::new);
     number.ok_or_else(|| format!("'{text}' is not a depth: write a number from 1 to {DEPTH_MAX}"))
 }
 
-/// Returns a number of bytes: `512`, `64KiB`, `64K` (1024 each), `64KB` (1000 each).
+/// Parses a number of bytes: `512`, `64KiB` or `64K` (units of 1024), `64KB` (units of 1000).
 pub(crate) fn bytes(text: &str) -> Result<usize, String> {
     let bytes = amount::bytes(text).and_then(|bytes| usize::try_from(bytes).ok());
     bytes.ok_or_else(|| format!("'{text}' is not a size: write for example 512, 64KiB or 1MiB"))

@@ -1,4 +1,4 @@
-//! Planned faults in the real program.
+//! Tests of planned faults in the real program.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod programs;
@@ -21,7 +21,7 @@ fn every_kind_is_on_the_page() {
     }
 }
 
-/// Returns the output for `input` on a separate connection, and how the connection ended.
+/// Sends `input` on a new connection. Returns the output and how the connection ended.
 fn converse(address: &str, input: &[u8]) -> (Vec<u8>, Result<(), ErrorKind>) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
@@ -29,7 +29,8 @@ fn converse(address: &str, input: &[u8]) -> (Vec<u8>, Result<(), ErrorKind>) {
     let _ = stream.shutdown(Shutdown::Write);
     let mut heard = Vec::new();
     let result = stream.read_to_end(&mut heard).and(sent);
-    // The kernel reports a reset once, under one of two names: to the write or to the read.
+    // The kernel reports a reset only once: either to the write as EPIPE or to the read as
+    // ECONNRESET.
     let kind = result.map_err(|error| match error.kind() {
         ErrorKind::BrokenPipe => ErrorKind::ConnectionReset,
         kind => kind,
@@ -73,7 +74,7 @@ fn the_same_seed_gives_the_same_bytes_and_another_one_others() {
     let ended = |kind| ours.iter().filter(|(_, end)| *end == kind).count();
     assert!(ended(Ok(())) > 0 && ended(Err(ErrorKind::ConnectionReset)) > 0);
     let is_half = |(heard, end): &(Vec<u8>, _)| *end == Ok(()) && heard.len() < 2000;
-    assert!(ours.iter().any(is_half), "no one was half-closed");
+    assert!(ours.iter().any(is_half), "no connection was half-closed");
 }
 
 #[test]

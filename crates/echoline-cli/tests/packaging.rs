@@ -35,7 +35,7 @@ fn has(name: &str) -> bool {
     found.is_ok()
 }
 
-/// systemd's own checks find no errors in the units, and rate them as secure.
+/// The checks of systemd find no errors in the units, and rate them as secure.
 #[test]
 fn systemd_has_no_complaint_about_the_units() {
     if !has("systemd-analyze") {

@@ -12,7 +12,7 @@ use crate::verdict::Objectives;
 use echoline::internals::Polling;
 use echoline::{Address, Eol};
 
-/// The longest duration, so that sums do not overflow.
+/// The longest duration. The limit prevents overflows in sums.
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// The longest time-out.
@@ -23,7 +23,7 @@ const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct LoadSettings {
-    /// The servers under test, and the way to them.
+    /// The servers under test, and how clients connect to them.
     pub targets: Targets,
     /// The messages.
     pub plan: Plan,
@@ -36,37 +36,37 @@ pub struct LoadSettings {
     /// The measured time; `None` if the number of messages ends the run. Messages that are due
     /// later are not part of the plan.
     pub duration: Option<Duration>,
-    /// The warm-up. Messages that are due in it are sent and counted separately.
+    /// The warm-up. Messages that are due during the warm-up are sent, but counted separately.
     pub warm_up: Duration,
-    /// The time-out of connecting, and of a reply from the start of sending its message; at most a
-    /// day.
+    /// The time-out for connecting, and for a reply, counted from the start of sending its message.
+    /// It is at most a day.
     pub timeout: Duration,
     /// The time after `duration` in which late messages may still be sent and replies are awaited.
     pub grace: Duration,
-    /// The most messages in flight on a connection.
+    /// The maximum number of messages in flight on a connection.
     pub depth: NonZero<u32>,
-    /// Messages after which a client opens a new connection; `None` for never. One message is
-    /// connection churn: connect, one exchange, close.
+    /// The number of messages after which a client opens a new connection; `None` for no limit.
+    /// With 1, each message has its own connection.
     pub per_connection: Option<NonZero<u32>>,
-    /// Whether a client whose connection failed opens a new one. It waits between attempts that
-    /// found no server, from 10 ms up to 1 s, and ends with the plan. If only a number of messages
-    /// ends the plan, it gives up after `timeout` without a server, but in open loop not before
-    /// `grace` after the last message is due.
+    /// Whether a client whose connection failed opens a new one. Between attempts without success
+    /// the client waits for 10 ms to 1 s, and it stops at the end of the plan. If only a number of
+    /// messages ends the plan, the client gives up after `timeout` without a server. In open loop
+    /// it continues at least until `grace` after the due time of the last message.
     pub reconnect: bool,
     /// The policy for messages whose due time passed while their connection was busy.
     pub late_policy: LatePolicy,
-    /// Threads, each with its share of the clients.
+    /// The number of threads. Each has its share of the clients.
     pub workers: NonZero<usize>,
     /// The time for which a thread of an open loop polls before each due time, instead of sleeping.
     pub busy_poll: BusyPoll,
-    /// Alarms that stop the run as soon as one is certain to come true.
+    /// Alarms that stop the run as soon as one of them is certain to be met.
     pub stop_if: Option<Objectives>,
-    /// Further settings for the report, by name: how TLS is used.
+    /// Further settings for the report, as names and values, for example the use of TLS.
     pub remarks: Vec<(String, String)>,
     /// Wall-clock time at the start, for the report.
     pub started: String,
-    /// Returns the wall-clock time since the Unix epoch; `None` for a report that does not contain
-    /// the start of the measuring.
+    /// A function that returns the wall-clock time since the Unix epoch. With `None`, the report
+    /// does not contain the start of the measured time.
     pub wall_clock: Option<fn() -> Duration>,
 }
 
@@ -85,7 +85,7 @@ pub enum BusyPoll {
 }
 
 impl LoadSettings {
-    /// Creates a closed loop to one server without think time, on one thread.
+    /// Creates the settings of a closed loop to one server, without think time and with one thread.
     #[must_use]
     pub fn new(address: Address, plan: Plan) -> Self {
         Self {
@@ -111,12 +111,12 @@ impl LoadSettings {
         }
     }
 
-    /// Returns the end of the plan from the start, warm-up included.
+    /// Returns the end of the plan, counted from the start of the warm-up.
     pub(crate) fn end(&self) -> Option<Duration> {
         self.duration.map(|duration| (duration.saturating_add(self.warm_up)).min(LONGEST))
     }
 
-    /// Returns the most messages that are measured, if known before the run.
+    /// Returns the maximum number of measured messages, if it is known before the run.
     pub(crate) fn planned(&self) -> Option<u64> {
         let total = self.plan.total();
         let exact = self.messages.is_open() && self.messages.seed().is_none();
@@ -130,8 +130,8 @@ impl LoadSettings {
         }
     }
 
-    /// Returns whether this is a closed loop for a time, which plans only the messages that it
-    /// sends.
+    /// Returns whether this is a closed loop with a duration. Such a run plans only the messages
+    /// that it sends.
     pub(crate) fn is_closed_for_a_time(&self) -> bool {
         self.duration.is_some() && !self.messages.is_open()
     }
@@ -166,7 +166,7 @@ impl LoadSettings {
         self.grace.min(LONGEST)
     }
 
-    /// Returns the settings as they are shown.
+    /// Returns the settings as reports show them.
     pub(crate) fn summary(&self) -> RunSummary {
         let plan = &self.plan;
         let end = self.end();
@@ -221,7 +221,7 @@ impl LoadSettings {
         listed.chain(self.remarks.iter().cloned()).collect()
     }
 
-    /// Settings that are listed only if they differ from the usual ones.
+    /// Returns the settings that a report lists only if they differ from the defaults.
     fn unusual(&self) -> impl Iterator<Item = (&'static str, String)> {
         let targets = &self.targets;
         let socket = &targets.socket;

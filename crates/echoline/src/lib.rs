@@ -1,6 +1,6 @@
 //! Servers for line protocols over TCP, Unix sockets, TLS, WebSocket and UDP.
 //!
-//! A handler is an `async fn` that reads a line, decides, and writes. The types around it bring
+//! A handler is an `async fn` that reads lines and writes answers. The types of this crate provide
 //! limits, deadlines, bounded buffers and an orderly end:
 //!
 //! ```
@@ -41,20 +41,20 @@
 //! 1. [`Server`] accepts connections and runs a handler for each. [`Server::bind`] is enough for a
 //!    plain TCP or Unix socket; a [`Listener`] with a [`transport`] adds TLS, WebSocket or a PROXY
 //!    header. [`Server::serve`] ends on a signal or a [`Shutdown`] handle and returns a [`Report`].
-//! 2. [`Connection`] is what a handler gets: it reads lines or bytes, and writes. It works over any
-//!    byte stream, so a handler is tested over [`tokio::io::duplex`].
+//! 2. A handler gets a [`Connection`], which reads lines or bytes, and writes. It works over any
+//!    byte stream, so a handler can be tested without a socket ([`testing`]).
 //! 3. [`Limits`] bounds everything: connections, bytes of a line, time, unsent bytes.
 //!    [`LiveLimits`] changes the limits of a running server.
-//! 4. [`Closed`] names every end of a connection: a limit, an error of the peer or of the system, a
-//!    panic of the handler, or the end of the server. A handler passes it on with `?`.
+//! 4. [`Closed`] is the reason why a connection ended: a limit, an error of the peer or of the
+//!    system, a panic of the handler, or the end of the server. A handler passes it on with `?`.
 //!
 //! # The way of one line
 //!
 //! 1. The accepting task of the [`Server`] accepts a connection. It checks [`Limits`], and gives
 //!    the socket to one of the worker threads.
 //! 2. The steps of the listener's [`transport`] run, such as the TLS handshake.
-//! 3. The handler starts with a [`Connection`] and calls [`Connection::read_line`]. That waits,
-//!    with the time-outs of [`Limits`], until a whole line has arrived, and counts it for
+//! 3. The handler starts with a [`Connection`] and calls [`Connection::read_line`]. This waits,
+//!    with the time-outs of [`Limits`], until a whole line has arrived, and counts the line for
 //!    [`metrics`].
 //! 4. [`Connection::write_line_parts`] puts the answer into a bounded buffer. The buffer is written
 //!    when the handler waits for the next line, so that the answers to many lines share one write.
@@ -72,6 +72,7 @@
 //! | [`sources`] | rates and penalties for each client address |
 //! | [`udp`] | a server for datagrams, with the rules that an open UDP port needs |
 //! | [`faults`] | planned faults: delays, resets, lost and damaged bytes |
+//! | [`testing`] | testing a handler: a server and its clients in memory |
 //! | [`echo`] | the handlers of the command `echoline echo` |
 //! | `tls` | TLS on both sides (feature `tls`) |
 //! | `websocket` | WebSocket on both sides (feature `websocket`) |
@@ -93,6 +94,7 @@ pub mod listener;
 pub mod metrics;
 mod server;
 pub mod sources;
+pub mod testing;
 mod timer;
 pub mod transport;
 pub mod udp;
@@ -111,8 +113,8 @@ pub use server::shutdown::{Phase, Shutdown};
 /// Planned faults of streams and datagrams; see [`FaultPlan`](faults::FaultPlan).
 pub mod faults {
     pub use crate::transport::fault::{
-        Conditions, DatagramFate, DatagramFaults, Direction, Fault, FaultError, FaultKind,
-        FaultLayer, FaultPlan, FaultRule, FaultStream, Faults, HeldDatagrams, Per,
+        Conditions, Direction, Fault, FaultError, FaultKind, FaultLayer, FaultPlan, FaultRule,
+        FaultStream, Faults, Per,
     };
 }
 
@@ -147,7 +149,7 @@ pub mod tls {
 #[cfg_attr(docsrs, doc(cfg(feature = "websocket")))]
 pub mod websocket {
     pub use crate::transport::websocket::{
-        AcceptWebSocket, Framing, OpenWebSocket, OriginDenied, OriginPolicy, WebSocket, accept_key,
+        AcceptWebSocket, Framing, OpenWebSocket, OriginDenied, OriginPolicy, WebSocket,
     };
 }
 
@@ -159,9 +161,10 @@ pub mod internals {
     pub use crate::server::workers::spawn_with_runtime;
     pub use crate::timer::alarm::{Alarm, Precision};
     pub use crate::timer::polling::{Polling, PollingUse};
+    pub use crate::transport::fault::{DatagramFate, DatagramFaults, HeldDatagrams};
     #[cfg(feature = "websocket")]
     pub use crate::transport::websocket::origin_policy::{Host, HostKind, is_same_origin};
-    pub use crate::udp::socket_error;
+    pub use crate::udp::socket_error::socket_error;
 }
 
 /// The examples of the README, which `cargo test --doc` runs.

@@ -16,13 +16,13 @@ fn faults(plan: &str) -> Faults {
     Faults::new(plan.parse().unwrap(), 1)
 }
 
-/// A stream with the faults of `plan`, and its other end.
+/// Returns a stream with the faults of `plan`, and its other end.
 fn pair(plan: &str) -> (FaultStream<DuplexStream>, DuplexStream) {
     let (here, there) = duplex(8);
     (FaultStream::new(here, &faults(plan)), there)
 }
 
-/// A connection with the faults of `plan`, as a server makes it.
+/// Returns a connection with the faults of `plan`, as a server makes it, and the other end.
 fn served(plan: &str) -> (Connection<FaultStream<DuplexStream>>, DuplexStream) {
     let (stream, there) = pair(plan);
     (
@@ -37,7 +37,7 @@ fn served(plan: &str) -> (Connection<FaultStream<DuplexStream>>, DuplexStream) {
     )
 }
 
-/// Echoes the lines of `client` to their end.
+/// Echoes the lines of `client` until its stream ends.
 async fn echo(mut client: Connection<FaultStream<DuplexStream>>) -> Result<(), Closed> {
     while let Some(line) = client.read_line().await? {
         client.write_line_parts(&[&line]).await?;
@@ -101,7 +101,7 @@ async fn each_way_to_end_is_seen_on_both_sides() {
     assert_eq!((heard.as_str(), result), ("one\ntw\n", Ok(())));
 }
 
-/// Output that was written before a reset arrives before it, even if a line is delayed.
+/// Output that was written before a reset arrives before that reset, even if a line is delayed.
 #[tokio::test(start_paused = true)]
 async fn a_reset_of_the_input_waits_for_delayed_output() {
     let plan = "reset after=4 direction=in\ndelay=3ms at=1";
@@ -156,7 +156,7 @@ async fn a_writer_waits_behind_a_stall() {
     let (mut stream, _peer) = pair("stall");
     let bytes = vec![0; 1 << 20];
     let written = timeout(Duration::from_secs(60), stream.write_all(&bytes)).await;
-    assert!(written.is_err(), "a megabyte was taken over while nothing passes");
+    assert!(written.is_err(), "a megabyte was accepted while nothing passes");
     let (mut slow, mut peer) = pair("slow-write rate=1KiB/s");
     let start = Instant::now();
     let reading = tokio::spawn(async move {
@@ -186,7 +186,7 @@ async fn a_slow_reader_makes_the_peer_wait() {
     assert!(sent > Duration::from_secs(4), "{sent:?}");
 }
 
-/// A peer that reads nothing cannot delay the end of a stream for ever.
+/// A peer that reads nothing cannot delay the end of a stream forever.
 #[tokio::test(start_paused = true)]
 async fn the_end_of_a_stream_is_bounded_in_time() {
     let (mut stream, _peer) = pair("split=1 gap=1ms");

@@ -92,7 +92,7 @@ pub(crate) struct Admin {
 pub(crate) struct RunningAdmin(Vec<AdminSocket>);
 
 impl AdminArgs {
-    /// Returns whether there will be an admin address.
+    /// Returns whether an admin address is configured.
     pub(crate) fn is_asked_for(&self) -> bool {
         !self.admin.is_empty()
     }
@@ -126,8 +126,8 @@ impl AdminArgs {
     }
 
     /// Binds the configured addresses without starting a thread, or takes over inherited sockets.
-    /// Also reads the secret, because perhaps only root may read it. The files of sockets will
-    /// belong to `unix_user`.
+    /// Also reads the secret, because its file may be readable only for root. `unix_user` becomes
+    /// the owner of the socket files.
     pub(crate) async fn bind(
         &self,
         inherited: &mut Inherited,
@@ -162,7 +162,8 @@ impl AdminArgs {
     }
 
     /// # Errors
-    /// The address has an unsupported scheme, or other hosts could reach it without permission.
+    /// The address has an unsupported scheme, or other hosts could reach it without
+    /// `--admin-allow-remote`.
     fn admit(&self, address: &Address) -> anyhow::Result<()> {
         if address.scheme() == Scheme::Unix {
             return Ok(());
@@ -199,7 +200,7 @@ impl Admin {
         self.sockets.iter().map(AdminSocket::hand_on).collect()
     }
 
-    /// Starts the thread that answers until the process ends.
+    /// Starts the thread that answers requests until the process ends.
     pub(crate) fn start(self, served: ObservedServer) -> io::Result<RunningAdmin> {
         for warning in self.sockets.iter().filter_map(AdminSocket::warning) {
             tracing::warn!("{warning}");
@@ -277,8 +278,8 @@ mod tests {
         assert!(format!("{error:#}").starts_with(&format!("--admin: cannot listen on {at}: ")));
     }
 
-    /// Issue 12, item 11: an admin socket that every user of the host may connect to gives no
-    /// more than TCP; one with an owner has that owner's mode, and gives everything.
+    /// Issue 12, item 11: an admin socket that every user of the host may connect to gives the same
+    /// rights as TCP. A socket that only its owner may open gives all rights.
     #[test]
     fn attack_a_socket_that_every_user_may_open_gives_metrics_only() {
         let folder = tempfile::tempdir().unwrap();
@@ -294,7 +295,7 @@ mod tests {
             let is_warned = admin.sockets[0].warning().is_some();
             assert_eq!(is_warned, access == Access::Metrics, "{admin_mode:o}");
         }
-        assert!(!path.exists(), "the file of a server that ended is removed");
+        assert!(!path.exists(), "the file is removed");
         // An abstract name has no permissions.
         let name = format!("unix:@echoline-admin-{}", std::process::id());
         let admin = bind(&name, false).unwrap();

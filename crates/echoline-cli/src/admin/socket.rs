@@ -58,7 +58,8 @@ impl AdminSocket {
         self.access
     }
 
-    /// Returns a warning if a Unix socket gives fewer rights than it could.
+    /// Returns a warning if a Unix socket gives only the rights of [`Access::Metrics`], because
+    /// every user of the host may connect to it.
     pub(super) fn warning(&self) -> Option<String> {
         let address = self.address().ok()?;
         let path = address.unix_path().filter(|_| self.access == Access::Metrics)?;

@@ -44,8 +44,8 @@ use echoline_chat::{self, Chat, ChatSettings, LogLimits, Name, Role};
 const MAX_LINE: usize = 4096;
 const STALL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Bounds of the time that the end of the program waits for the disk: the rest of --drain-timeout,
-/// but at least a second, so that lines can still be written.
+/// Bounds of the time that the shutdown waits for the disk. The shutdown waits for the rest of
+/// --drain-timeout, but at least a second, so that lines can still be written.
 const CLOSE_MIN: Duration = Duration::from_secs(1);
 const CLOSE_MAX: Duration = Duration::from_secs(6);
 
@@ -301,7 +301,8 @@ impl ServerCommand for ChatArgs {
     fn check(&self, findings: &mut CheckReport) -> anyhow::Result<()> {
         match self.settings().and_then(|settings| self.describe(settings)) {
             Ok(sentences) => sentences.into_iter().for_each(|sentence| findings.right(sentence)),
-            // The chat whose next start is being checked may itself be running.
+            // The folder may be in use by the chat itself, if its next start is checked while it
+            // runs.
             Err(error) if is_in_use(&error) => findings.note(format!("{error:#}")),
             Err(error) => findings.wrong(format!("{error:#}")),
         }
@@ -336,7 +337,7 @@ impl ChatArgs {
         })
     }
 
-    /// Returns the first line of the file.
+    /// Returns the first line of `--operator-password-file`.
     fn operator_password(&self) -> anyhow::Result<Option<SecretText>> {
         let Some(path) = &self.operator_password_file else { return Ok(None) };
         let flag = "--operator-password-file";
@@ -408,7 +409,7 @@ impl ChatArgs {
         roles.zip(counts).flat_map(|(role, count)| vec![role; count]).collect()
     }
 
-    /// Checks everything except the listening addresses, and describes the chat.
+    /// Checks everything except the listening addresses, and prints a description of the chat.
     fn try_out(&self, settings: ChatSettings) -> anyhow::Result<ExitCode> {
         let [room, rest @ ..] = &self.describe(settings)?[..] else { return Ok(ExitCode::SUCCESS) };
         output::print(&format!("The chat can start: {room}\n{}\n", rest.join("\n")))?;

@@ -97,7 +97,8 @@ pub(crate) struct LoadArgs {
     ///
     /// Several are separated by commas: 'p99<5ms,errors<0.1%'. Metrics: percentiles (p50, p99.9),
     /// max, mean, errors, skipped, lost, late, duplicated, reordered, rate.
-    // If --messages excuses --find-max, clap excuses what needs --find-max as well.
+    // --slo repeats the conflicts of --find-max. Otherwise clap would not require --find-max if
+    // --messages is given.
     #[arg(long, env = "ECHOLINE_SLO", value_name = "LIST", requires = "find_max")]
     #[arg(conflicts_with_all = ["messages", "total_messages"])]
     #[arg(value_parser = goals, help_heading = "Search")]
@@ -135,13 +136,14 @@ pub(crate) fn run(flags: &LoadArgs) -> anyhow::Result<ExitCode> {
     let stop = Shutdown::new();
     let report = runtime.block_on(run_until_stopped(flags, &settings, &stop))?;
     let code = flags.output.write(report);
-    // A closed loop for a duration plans only what it sends, so its ledger does not show a stop.
+    // A closed loop with a duration plans each message when it sends it, so its ledger does not
+    // show that the run was stopped early.
     let is_cut = stop.phase() != Phase::Running && flags.output.fail_if().is_none();
     Ok(if is_cut && code == ExitCode::SUCCESS { ExitCode::FAILURE } else { code })
 }
 
-/// Runs until the end of the plan. The first signal ends the sending, the second everything; there
-/// is a report in each case.
+/// Runs until the end of the plan. The first signal ends the sending, and the second ends the run
+/// at once. The run is reported in each case.
 async fn run_until_stopped(
     flags: &LoadArgs,
     settings: &LoadSettings,
@@ -231,7 +233,7 @@ impl LoadArgs {
 }
 
 impl LoadArgs {
-    /// Prepares TLS, and notes it for the report.
+    /// Prepares TLS, and records its settings for the report.
     fn tls(&self, settings: &mut LoadSettings) -> anyhow::Result<TlsSide> {
         let (resumption, handshakes) = match self.tls_resume {
             true => (Resumption::On, "handshakes resumed"),

@@ -47,7 +47,7 @@ use terminal::Terminal;
 /// The exit code after the user interrupted the client, as shells define it: 128 + SIGINT.
 const INTERRUPTED: u8 = 130;
 
-/// The same for SIGTERM.
+/// The exit code after SIGTERM: 128 + SIGTERM.
 const TERMINATED: u8 = 143;
 
 /// The flags of `echoline send`.
@@ -115,7 +115,7 @@ pub(crate) struct SendArgs {
 pub(crate) fn run(flags: SendArgs) -> anyhow::Result<ExitCode> {
     let runtime = crate::process::resources::runtime()?;
     let result = runtime.block_on(send(flags));
-    // A thread may still wait for stdin, which may never end.
+    // A thread may still wait for stdin, and this wait may never end.
     runtime.shutdown_background();
     result.or_else(|SendFailure { code, error }| {
         if error.is::<UsageError>() {
@@ -144,7 +144,7 @@ async fn send(flags: SendArgs) -> Result<ExitCode, SendFailure> {
     };
     let interactive =
         flags.texts.is_empty() && io::stdin().is_terminal() && io::stdout().is_terminal();
-    // The default action would end the program and leave the terminal in the prompt's mode.
+    // The default action of SIGTERM would leave the terminal in the prompt's mode.
     let termination = interactive.then(|| signal(SignalKind::terminate())).and_then(Result::ok);
     // Dropping this restores the terminal, even while the thread of the prompt still waits for a
     // key.
@@ -181,7 +181,7 @@ async fn send(flags: SendArgs) -> Result<ExitCode, SendFailure> {
     drop(terminal);
     let Some((ending, tally)) = held else { return Ok(ExitCode::from(TERMINATED)) };
     if interactive && matches!(ending, DialogueEnd::Closed { input_left: true }) {
-        // At a prompt this is how a user leaves (`QUIT`), so no input was left over.
+        // At a prompt the server closes after the user has typed `QUIT`, so no input is left over.
         output::tell(&format!("{address} closed the connection"));
         return Ok(if tally.unanswered() == 0 {
             ExitCode::SUCCESS

@@ -90,7 +90,8 @@ impl TlsClientArgs {
         if self.insecure { "certificates not checked" } else { "certificates checked" }
     }
 
-    /// Returns a flag that was typed, and not set by a variable for all commands.
+    /// Returns the first TLS flag that is set on the command line. A flag that an environment
+    /// variable may have set does not count, because the variable may be meant for other commands.
     fn given(&self) -> Option<&'static str> {
         [
             ("--ca", self.ca.is_some()),

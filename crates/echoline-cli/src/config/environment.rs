@@ -25,13 +25,13 @@ pub(super) fn own_variable(command: &Command, key: &str) -> String {
     upper(&format!("echoline-{}-{key}", command.get_name()))
 }
 
-/// Returns whether the environment has a variable of this name that is not empty.
+/// Returns the value of an environment variable; `None` if it is missing or empty.
 pub(super) fn get(variable: &str) -> Option<OsString> {
     std::env::var_os(variable).filter(|value| !value.is_empty())
 }
 
 /// Returns whether a variable may have set the flag `key`. A variable can apply to several
-/// commands, so that it is no error if it has no effect in one of them.
+/// commands, so it is no error if it has no effect in one of them.
 pub(crate) fn may_set(key: &str) -> bool {
     let owners = ["", "client-", "echo-", "chat-", "send-", "load-"];
     owners.iter().any(|owner| get(&upper(&format!("echoline-{owner}{key}"))).is_some())
@@ -56,7 +56,7 @@ pub(super) fn settings(
             former.flat_map(|key| [own_variable(command, key), upper(&format!("echoline-{key}"))]);
         let mut names = names.into_iter().chain(former);
         let found = names.find_map(|name| Some((get(&name)?, name)));
-        // The variable may exist with an empty value, which counts as unset.
+        // An empty value counts as unset.
         let Some((value, variable)) = found.filter(|(value, _)| !value.is_empty()) else {
             continue;
         };
@@ -173,7 +173,8 @@ mod tests {
         }
     }
 
-    /// Issue 11, item 43: no variable of one command is that of all for another flag.
+    /// Issue 11, item 43: the variable of a flag for one command is never the variable of another
+    /// flag for all commands.
     #[test]
     fn regression_no_two_flags_share_a_variable() {
         let program = Cli::command();

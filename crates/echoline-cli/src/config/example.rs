@@ -96,7 +96,7 @@ mod tests {
         let shipped = include_str!("../../../../packaging/echoline.toml");
         let made = text(&Cli::command());
         let hint = "run: cargo run -- check --example > packaging/echoline.toml";
-        assert!(shipped == made, "packaging/echoline.toml is not what the flags are; {hint}");
+        assert!(shipped == made, "packaging/echoline.toml does not match the flags; {hint}");
     }
 
     /// A file with every default written out is valid.

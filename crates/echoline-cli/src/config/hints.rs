@@ -2,8 +2,8 @@
 
 use echoline::Address;
 
-/// Flags of `ab`, `wrk`, `hey`, `oha`, `nc` and web servers, the commands for which they get a
-/// hint, and the hint, in which `{}` is the value.
+/// Hints for flags of `ab`, `wrk`, `hey`, `oha`, `nc` and web servers. Each entry has the flags,
+/// the commands in which they get the hint, and the hint. `{}` in the hint becomes the typed value.
 const HINTS: [(&[&str], &[&str], &str); 26] = [
     (&["--connections", "--concurrency", "--users"], LOAD, "use '--clients {}'"),
     (
@@ -43,7 +43,7 @@ const CLIENTS: &[&str] = &["send", "load"];
 const SERVERS: &[&str] = &["echo", "chat"];
 const ALL: &[&str] = &["echo", "chat", "send", "load"];
 
-/// Flags that `echoline` had in an earlier version, their command, and the reason of the removal.
+/// Removed flags: the flag, its command, and the reason of the removal.
 const REMOVED: [(&str, &str, &str); 3] = [
     (
         "--on-loss",
@@ -79,7 +79,7 @@ pub(crate) fn hint(command: &str, flag: &str, value: Option<&str>) -> Option<Str
     Some(words.replace("{}", value.unwrap_or("N")))
 }
 
-/// Returns the hint for a `word` in a place where `command` takes no word.
+/// Returns the hint for a `word` that `command` does not accept at this position.
 pub(crate) fn word_hint(command: &str, word: &str) -> Option<String> {
     let is_port = !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
     let address = if is_port { format!("127.0.0.1:{word}") } else { word.to_owned() };
@@ -94,7 +94,8 @@ pub(crate) fn word_hint(command: &str, word: &str) -> Option<String> {
     }
 }
 
-/// Returns the value that is typed with an unknown `flag`: `-c 50`, `-c50`, `-c=50`, `--count=50`.
+/// Returns the value that the user typed with an unknown `flag`: `-c 50`, `-c50`, `-c=50` or
+/// `--count=50`.
 pub(crate) fn value<'a>(typed: &'a [String], flag: &str) -> Option<&'a str> {
     let place = typed.iter().position(|argument| argument.starts_with(flag))?;
     let behind = &typed[place][flag.len()..];
@@ -164,7 +165,8 @@ mod tests {
         }
     }
 
-    /// No hint is about a flag that the command has, and every flag that a hint names exists.
+    /// The command of a hint does not have the hint's flag, and every flag that a hint names
+    /// exists.
     #[test]
     fn hints_name_existing_flags_for_missing_ones() {
         let program = Cli::command();
@@ -176,7 +178,7 @@ mod tests {
                 };
                 for flag in flags {
                     let bare = flag.trim_start_matches('-');
-                    // A command with such a flag never asks for the hint.
+                    // The command may have the flag itself. Then this hint is never used.
                     assert!(flag.len() > 1 && !bare.is_empty(), "{flag}");
                 }
                 let named =

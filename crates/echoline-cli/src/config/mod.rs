@@ -1,4 +1,5 @@
-//! The configuration file (`--config`): command line over environment over file over default.
+//! Reads the configuration file (`--config`) and the environment. A value on the command line takes
+//! precedence over the environment, then the file, then the default.
 //!
 //! A file's values become arguments in front of the typed ones. So one parser reads all values, and
 //! each new flag is also a key.
@@ -29,7 +30,7 @@ pub(crate) use self::settings::{EffectiveSettings, SettingChange};
 use crate::help;
 use crate::usage_error::{self, WrongSetting};
 
-/// The most bytes that are read of a file, so that an endless device is not read forever.
+/// The maximum size of a file in bytes, so that an endless device is not read forever.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// The flag of every command that a file can configure.
@@ -44,7 +45,7 @@ pub(crate) struct ConfigArgs {
     pub(crate) config: Option<PathBuf>,
 }
 
-/// Why the settings cannot be read.
+/// The reason why the settings cannot be read.
 #[derive(Debug)]
 pub(crate) enum ConfigError {
     /// Wrong usage of the command line or the environment, or a request for help.
@@ -79,7 +80,8 @@ pub(crate) struct Settings<P> {
     pub(crate) origins: SettingOrigins,
 }
 
-/// Reads arguments, the program's name first, and the file that they or the environment name.
+/// Reads the settings from the arguments, the environment and the configuration file. The first
+/// argument is the program's name.
 pub(crate) fn read<P: CommandFactory + FromArgMatches>(
     typed: &[OsString],
 ) -> Result<Settings<P>, ConfigError> {
@@ -99,8 +101,8 @@ pub(crate) fn read<P: CommandFactory + FromArgMatches>(
     Ok(Settings { arguments, effective, origins })
 }
 
-/// Completes an error of the parser: the short help has no groups, a flag of another program gets a
-/// hint, and settings that were not typed get their origin.
+/// Completes an error of the parser. The short help loses its groups, a flag of another program
+/// gets a hint, and settings that are not on the command line get their origin.
 fn explained(
     mut error: clap::Error,
     bare: &Command,
@@ -137,7 +139,8 @@ fn hinted(mut error: clap::Error, bare: &Command, typed: &[OsString]) -> clap::E
     };
     let Some(hint) = hint else { return error };
     usage_error::set_tips(&mut error, vec![hint]);
-    // The parser's usage line names the flag that it took for a similar one.
+    // The usage line of the parser's error contains a flag that only looks similar to the typed
+    // one.
     let mut bare = bare.clone();
     bare.build();
     if let Some(command) = bare.find_subcommand_mut(command) {
@@ -146,13 +149,15 @@ fn hinted(mut error: clap::Error, bare: &Command, typed: &[OsString]) -> clap::E
     error
 }
 
-/// Returns the program without its variables, whose values become arguments.
+/// Returns the program without its environment variables. [`environment`] reads them and turns
+/// their values into arguments.
 fn without_environment(command: Command) -> Command {
     let command = command.mut_args(|flag| flag.env(None));
     command.mut_subcommands(without_environment)
 }
 
-/// Returns the arguments with those of the file and of the environment, and the origins of these.
+/// Returns `typed` with the arguments of the file and of the environment added, and the origins of
+/// the added ones.
 fn with_layers(
     program: &Command,
     bare: &Command,
@@ -160,7 +165,8 @@ fn with_layers(
 ) -> Result<(Vec<OsString>, SettingOrigins), ConfigError> {
     let mut arguments = typed.to_vec();
     let mut origins = SettingOrigins::default();
-    // The second reading, together with the file, reports their mistakes.
+    // Errors are ignored here. The arguments are parsed again with those of the file, and that
+    // parse reports all errors.
     let first = bare.clone().ignore_errors(true).try_get_matches_from(typed);
     let Ok(first) = first else { return Ok((arguments, origins)) };
     // The settings are those of the innermost subcommand; flags of the outer command do not apply.
@@ -214,8 +220,8 @@ fn value(argument: &OsString) -> Option<PathBuf> {
     Some(std::ffi::OsStr::from_bytes(&bytes[equals + 1..]).into())
 }
 
-/// Returns the file's settings of the command, except the keys in `said`, which the command line or
-/// the environment sets.
+/// Returns the file's settings of the command, except the keys in `said`. The command line or the
+/// environment has set these.
 fn settings(
     program: &Command,
     command: &Command,
@@ -230,8 +236,8 @@ fn settings(
     Ok(settings.into_iter().filter(|setting| !said.contains(&setting.key)).collect())
 }
 
-/// Returns the commands that the file has a table for, in its order, after a check of every key and
-/// value.
+/// Checks every key and value of the file. Returns the commands that have a table in it, in file
+/// order.
 ///
 /// # Errors
 /// One sentence with the file, the line and the key.

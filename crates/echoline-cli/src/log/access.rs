@@ -124,7 +124,8 @@ fn text(now: &str, listener: &str, summary: &ConnectionSummary) -> String {
     let mut line = now.to_owned();
     let mut add = |key: &str, value: &str| {
         let is_plain = |letter: char| letter.is_ascii_graphic() && letter != '"';
-        // A peer chooses some of these values, and must forge neither a line nor a value.
+        // A peer chooses some of these values. It must not be able to forge a line or another
+        // value.
         let _ = match !value.is_empty() && value.chars().all(is_plain) {
             true => write!(line, " {key}={value}"),
             false => write!(line, " {key}=\"{}\"", printable(&value.escape_debug().to_string())),

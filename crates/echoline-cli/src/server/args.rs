@@ -36,7 +36,7 @@ pub(crate) trait ServerCommand: Send + 'static {
     /// Checks whether a server would start, without listening.
     ///
     /// # Errors
-    /// The check itself failed.
+    /// If the check itself fails.
     fn check(&self, findings: &mut CheckReport) -> anyhow::Result<()>;
 }
 
@@ -132,7 +132,7 @@ impl ServingArgs {
         }
     }
 
-    /// Returns the treatment of files that other users can read or write.
+    /// Returns the flag that accepts files that other users can read or write.
     pub(crate) fn shared_files(&self) -> &SharedFilesArgs {
         &self.tls.shared_files
     }
@@ -148,7 +148,7 @@ impl ServingArgs {
         }
     }
 
-    /// Returns the facts that are known before the addresses are bound.
+    /// Returns the inputs of the limits that are known before the addresses are bound.
     pub(crate) fn basis(&self, service: &Service, descriptors: Descriptors) -> LimitInputs {
         LimitInputs {
             defaults: service.limits.clone(),
@@ -164,7 +164,7 @@ impl ServingArgs {
         self.life.workers.unwrap_or_else(cores)
     }
 
-    /// The number of threads of the server, for the check of memory.
+    /// Returns the number of threads of the server, for the memory check.
     pub(crate) fn threads(&self) -> usize {
         self.workers().get().saturating_add(usize::from(self.admin.is_asked_for()))
     }

@@ -33,7 +33,7 @@ use echoline::tls::Certificates;
 use echoline::udp::DatagramListener;
 use echoline::{Address, Limits, Listener, ListenerOptions};
 
-/// A service with bound addresses, and everything that belongs to its process.
+/// A service with bound addresses, and the state of its process.
 #[derive(Debug)]
 pub(crate) struct BoundServer {
     pub(crate) service: Service,
@@ -48,7 +48,7 @@ pub(crate) struct BoundServer {
     pub(crate) life: Lifecycle,
     /// Metrics of the service, besides those of connections.
     pub(crate) figures: Option<ExtraMetrics>,
-    /// Called when nearly all connection slots are in use.
+    /// The hook that is called when nearly all connection slots are in use.
     pub(crate) on_nearly_full: Option<OnNearlyFull>,
     /// The rates of each source, and the active penalties.
     pub(crate) sources: Arc<Sources>,
@@ -81,7 +81,7 @@ pub(crate) enum ServiceSockets {
 }
 
 impl ServiceSockets {
-    /// Returns the addresses that they are actually bound to.
+    /// Returns the addresses that the sockets are bound to.
     pub(crate) fn addresses(&self) -> io::Result<Vec<Address>> {
         match self {
             Self::Streams(listeners) => listeners.iter().map(Listener::address).collect(),
@@ -89,7 +89,7 @@ impl ServiceSockets {
         }
     }
 
-    /// Returns whether only this host can reach them.
+    /// Returns whether only this host can reach the sockets.
     fn are_loopback(&self) -> io::Result<bool> {
         let all = |answers: io::Result<Vec<bool>>| Ok(answers?.into_iter().all(|is| is));
         match self {
@@ -141,7 +141,8 @@ impl ServingArgs {
         }
         let mut basis = self.basis(&service, descriptors);
         let identity = self.life.user.as_ref().map(ProcessIdentity::of).transpose()?;
-        // This runtime is only for binding; the registrations of the sockets end with it.
+        // This runtime only binds sockets. Dropping it removes their registrations, and each socket
+        // is registered again in the runtime that serves it.
         let runtime = resources::runtime()?;
         let (bound, admin) = runtime.block_on(async {
             let unix_user = identity.as_ref().map(ProcessIdentity::file_user);
@@ -250,7 +251,7 @@ fn reach(bound: &[(Address, ServiceSockets)]) -> io::Result<NetworkReach> {
     Ok(NetworkReach::Loopback)
 }
 
-/// Returns inherited sockets of one address, which are all of the same kind.
+/// Converts the inherited sockets of one address. All of them are of the same kind.
 fn inherit(
     given: Vec<HandoverSocket>,
     address: &Address,

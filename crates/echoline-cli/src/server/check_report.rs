@@ -16,7 +16,7 @@ use echoline::{Address, Listener};
 #[derive(Debug, Default)]
 pub(crate) struct CheckReport {
     subject: String,
-    /// Lines for stdout, including notes.
+    /// The lines for stdout, including notes.
     right: String,
     wrong: Vec<String>,
 }
@@ -36,11 +36,12 @@ impl CheckReport {
         if self.wrong.is_empty() {
             return Ok(ExitCode::SUCCESS);
         }
-        // Each on a separate line, like all errors of the program.
+        // Each error is a separate line that begins with `echoline: `, like all errors of the
+        // program.
         bail!("{}", self.wrong.join("\necholine: "))
     }
 
-    /// Adds a finding that is in order.
+    /// Adds a check that succeeded.
     pub(crate) fn right(&mut self, sentence: String) {
         self.right.push_str(&format!("{}: {sentence}\n", self.subject));
     }
@@ -84,7 +85,8 @@ pub(crate) fn listening(
                 if named { format!(" ({})", resolved.join(", ")) } else { String::new() };
             findings.right(format!("{words} {address}{resolved}"));
         }
-        // The server whose next start is being checked may itself be running.
+        // The address may be in use by the server itself, if its next start is checked while it
+        // runs.
         Err(error) if error.kind() == AddrInUse => findings.note(format!("{error}")),
         Err(error) => findings.wrong(format!("{error}")),
     }

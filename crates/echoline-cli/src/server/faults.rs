@@ -47,7 +47,7 @@ impl FaultArgs {
         }
         let seed = match self.fault_seed {
             Some(seed) => seed,
-            // Short enough to be typed.
+            // 32 bits, so that the seed is short enough to type.
             None => getrandom::u32().context("the system has no random bytes")?.into(),
         };
         Ok(Some(Faults::new(plan, seed)))
@@ -154,7 +154,7 @@ pub(crate) fn log_counts(faults: &Faults) {
     }
 }
 
-/// Returns the access to the faults for the admin address.
+/// Returns the functions through which the admin address reads and replaces the faults.
 pub(crate) fn control(faults: &Faults) -> FaultControl {
     let [seed, rules, totals, replace] = [(); 4].map(|()| faults.clone());
     let named = |(kind, count): (FaultKind, u64)| (kind.name(), count);

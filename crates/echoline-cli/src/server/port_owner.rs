@@ -25,7 +25,7 @@ pub(crate) fn holder(address: &Address) -> Option<(String, u32)> {
         .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
         .find(|id| has_open(*id, &sockets))?;
     let name = fs::read_to_string(format!("/proc/{id}/comm")).ok()?;
-    // A process can give itself any name.
+    // A process can give itself any name, also one with control characters.
     Some((printable(name.trim_end()).into_owned(), id))
 }
 

@@ -59,7 +59,7 @@ impl ServingArgs {
         self.run_and_leave(bound, reload, handler).map(|(code, _)| code)
     }
 
-    /// Like `run`, but also returns the rest of --drain-timeout, for the steps that follow.
+    /// Works like `run`, but also returns the rest of --drain-timeout, for the steps that follow.
     pub(crate) fn run_and_leave<A: ServerCommand, H, F>(
         &self,
         bound: BoundServer,
@@ -265,7 +265,7 @@ impl ServingArgs {
     }
 }
 
-/// Returns the hook of a part of the flags of every server.
+/// Turns the hook of one group of flags, which `part` returns, into a hook of the whole command.
 fn part<A: ServerCommand, P: 'static>(
     hook: ReloadHook<P>,
     part: fn(&ServingArgs) -> &P,
@@ -273,7 +273,7 @@ fn part<A: ServerCommand, P: 'static>(
     hook.within(move |args: &A| part(args.serving()))
 }
 
-/// Returns the hook of the rates and penalties of sources.
+/// Returns the reload hook of the rates and penalties of sources.
 fn source_hook<A: ServerCommand>(defaults: &SourceLimits, sources: &Arc<Sources>) -> ReloadHook<A> {
     let hook = bounds::source_reload_hook(defaults.clone(), Arc::clone(sources));
     part(hook, |serving| &serving.bounds.sources)

@@ -14,10 +14,11 @@ use echoline::{Address, Eol, Farewell, Limits};
 /// The service that a command runs.
 #[derive(Debug)]
 pub(crate) struct Service {
-    /// All of them are bound before the first is served. If there are none, the sockets of the
-    /// service manager are served, or else 127.0.0.1:8080.
+    /// The addresses to listen on. All are bound before the first is served. If the list is empty,
+    /// the server uses the sockets of the service manager, or else 127.0.0.1:8080.
     pub(crate) listen: Vec<Address>,
-    /// Additional addresses, which never come from the service manager by default.
+    /// Additional addresses, of bots and of the web page. If `listen` is empty, inherited sockets
+    /// at these addresses do not become listening addresses.
     pub(crate) also: Vec<Address>,
     /// The web page for browsers and its addresses.
     pub(crate) page: Option<WebPage>,
@@ -27,9 +28,9 @@ pub(crate) struct Service {
     pub(crate) farewell: Farewell,
     /// The form in which the handler reads and writes the messages of a WebSocket.
     pub(crate) framing: Framing,
-    /// Whether a certificate that is not valid now is served.
+    /// The treatment of a certificate that has expired or is not valid yet.
     pub(crate) outdated: ExpiredCertificatePolicy,
-    /// The limits without flags.
+    /// The limits that apply if no flag changes them.
     pub(crate) limits: Limits,
     /// The rates of each source without flags.
     pub(crate) source_limits: SourceLimits,
@@ -42,7 +43,7 @@ pub(crate) struct Service {
     pub(crate) upgrade: Result<UpgradeTimeouts, &'static str>,
 }
 
-/// A page, at the last addresses of a service.
+/// A web page. Its addresses are the last ones of the service.
 #[derive(Debug)]
 pub(crate) struct WebPage {
     /// The number of addresses.

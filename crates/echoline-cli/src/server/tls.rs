@@ -15,7 +15,7 @@ use crate::usage_error::UsageError;
 use echoline::Address;
 use echoline::tls::{Authorities, Certificates, ClientAuth, Identity, TlsServerConfig};
 
-/// A certificate that is valid for no longer than this is worth a warning.
+/// The server warns about a certificate that expires within this time.
 const SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
 /// The warning about a certificate that is not valid now.
@@ -45,7 +45,7 @@ pub(crate) struct TlsArgs {
     #[arg(long, env = "ECHOLINE_CLIENT_AUTH", value_enum, requires = "client_ca")]
     client_auth: Option<ClientAuthName>,
 
-    /// This is here because the key is reloaded with these flags.
+    /// Whether other users may read the key. A reload of the key needs this flag too.
     #[command(flatten)]
     pub(crate) shared_files: SharedFilesArgs,
 }
@@ -62,7 +62,7 @@ enum ClientAuthName {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ExpiredCertificatePolicy {
     Refuse,
-    /// It is used with a warning, for tests of clients.
+    /// Serve it with a warning, for tests of clients.
     Serve,
 }
 
@@ -134,7 +134,7 @@ impl TlsArgs {
         }
     }
 
-    /// Returns the files that are read.
+    /// Returns the files that contain the TLS configuration.
     fn files(&self) -> impl Iterator<Item = &Path> {
         [&self.cert, &self.key, &self.client_ca].into_iter().flatten().map(PathBuf::as_path)
     }

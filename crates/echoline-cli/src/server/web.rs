@@ -48,7 +48,7 @@ fn bracketed(address: &Address) -> String {
     if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
 }
 
-/// An address for a page, as it is typed.
+/// An address of the web page, as the user types it.
 #[derive(Clone, Debug)]
 struct WebAddress(Address);
 

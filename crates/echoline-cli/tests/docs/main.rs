@@ -43,10 +43,11 @@ const TOOLS: &[&str] = &[
     "telnet",
 ];
 
-/// A command that takes longer is listed, because all pages together must take less than a minute.
+/// Commands that take longer than this are printed, because all pages together must take less than
+/// a minute.
 const SLOW: Duration = Duration::from_secs(2);
 
-/// After so many differences the rest of a page says nothing new.
+/// After so many differences, the rest of a page is not typed.
 const DIFFERENCES_MAX: usize = 5;
 
 macro_rules! pages {
@@ -139,7 +140,7 @@ fn type_commands(page: &Page, in_namespaces: bool) -> Vec<String> {
     }
     for Command { line, text, shown } in commands {
         let shown = lines(&ports.replace(&shown.join("\n")));
-        // The program itself prints documented ports, too.
+        // The output also contains documented ports, for example the default port.
         let compare = |output: &str| difference(&shown, &lines(&ports.replace(output)));
         let printed = session.run(&ports.replace(&text), |output| compare(output).is_none());
         let place = format!("{}:{line}: $ {text}", page.name);
@@ -171,7 +172,8 @@ fn parse_commands(page: &Page) -> Vec<String> {
         for arguments in invocations(&text) {
             let session = session.get_or_insert_with(|| Session::start(has_namespaces()));
             let check = if arguments.starts_with('-') { "" } else { "check" };
-            // A check makes the folder of a history. In namespaces /var/lib is the page's own.
+            // `echoline check` creates the folder of a history. In namespaces, /var/lib belongs to
+            // the page alone.
             let arguments = if has_namespaces() {
                 arguments
             } else {
@@ -235,7 +237,7 @@ fn every_flag_that_a_page_names_exists() {
     assert!(wrong.is_empty(), "no command has these flags:\n{}\n", wrong.join("\n"));
 }
 
-/// A page that shows what the runner does, with and without namespaces.
+/// A page that tests this runner itself, with and without namespaces.
 const SAMPLE: &str = "\
 ```console
 $ echoline echo --listen 127.0.0.1:8080 --log-level error &

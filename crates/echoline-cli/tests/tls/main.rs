@@ -1,4 +1,4 @@
-//! TLS: handshakes, connection ends, replaced certificates, and other programs as peers.
+//! Tests of TLS: handshakes, connection ends, replaced certificates, and other programs as peers.
 // The validity of certificates depends on the wall clock.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used)]
 

@@ -70,7 +70,7 @@ impl Authority {
         pair
     }
 
-    /// Returns the same certificate and key as PEM text.
+    /// Returns the certificate and the key as PEM text.
     pub(crate) fn text(&self, name: &str, kind: Kind) -> (String, String) {
         let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
         let mut params = CertificateParams::new(names).unwrap();

@@ -16,8 +16,8 @@ use crate::statistics::{
 
 /// The account of a client.
 ///
-/// It balances whenever it is dropped: every message that was taken from the schedule is settled
-/// once, and every other planned message is skipped once.
+/// It balances when it is dropped: every message that was taken from the schedule is settled
+/// exactly once, and every other planned message is skipped exactly once.
 #[derive(Debug)]
 pub(crate) struct ClientAccount {
     pub(super) worker: Arc<LoadWorker>,
@@ -26,7 +26,7 @@ pub(crate) struct ClientAccount {
     /// Messages whose reply is awaited, the oldest first.
     pub(super) in_flight: VecDeque<InFlightMessage>,
     pub(super) availability: Availability,
-    /// The reason why the client sends no more; `None` while it runs.
+    /// The reason why the client has stopped sending; `None` while it runs.
     pub(super) end: Option<SkipReason>,
     /// Whether a message or a connection failed.
     pub(super) failed: bool,
@@ -36,16 +36,17 @@ pub(crate) struct ClientAccount {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct InFlightMessage {
     pub(super) number: u32,
-    /// Its bytes, line end included.
+    /// The length of the message in bytes, line end included.
     pub(super) length: usize,
-    /// The time at which it should have been sent, from the start; `None` in closed loop.
+    /// The time at which the schedule wanted the message to be sent, from the start; `None` in
+    /// closed loop.
     pub(super) intended: Option<Duration>,
-    /// The time just before it was sent, from the start.
+    /// The time just before the message was sent, from the start.
     pub(super) started: Duration,
-    /// The time from its due time, or from when its connection became free if that was later, until
-    /// it was started.
+    /// The tester's own delay: the time until the message was started, from its due time or from
+    /// when its connection became free, whichever was later.
     pub(super) lag: Duration,
-    /// Whether its connection was busy at its intended time.
+    /// Whether the connection was busy at the intended time of the message.
     pub(super) delayed: bool,
     pub(super) is_warm_up: bool,
 }
@@ -56,8 +57,8 @@ impl InFlightMessage {
         now.saturating_sub(self.intended.unwrap_or(self.started))
     }
 
-    /// Records that the message was sent. Called when it is settled, so that the ledger always
-    /// adds up.
+    /// Records that the message was sent. This is called only when the message is settled, so that
+    /// the ledger always adds up.
     fn record_sent(&self, sent_at: Duration, record: &mut RunRecord) {
         self.record_many_sent(sent_at, record, 1);
     }
@@ -156,7 +157,7 @@ impl ClientAccount {
         }
     }
 
-    /// Fails everything in flight.
+    /// Fails all messages in flight.
     pub(super) fn fail_all(&mut self, outcome: MessageOutcome, now: Duration) {
         while let Some(message) = self.in_flight.pop_front() {
             self.fail(&message, outcome, now);
@@ -180,7 +181,7 @@ impl ClientAccount {
         }
     }
 
-    /// Changes the record of the time after the warm-up.
+    /// Changes the record of the measured time, after the warm-up.
     pub(super) fn note(&self, note: impl FnOnce(&mut RunRecord)) {
         note(&mut self.worker.records().measured);
     }
@@ -200,7 +201,8 @@ impl ClientAccount {
         now < self.worker.settings().warm_up
     }
 
-    /// Returns the time since the start of the phase: of the warm-up, or of the measuring after it.
+    /// Returns the time since the start of the warm-up, or of the measured time if `is_warm_up` is
+    /// false.
     fn offset(&self, is_warm_up: bool, now: Duration) -> Duration {
         if is_warm_up { now } else { now.saturating_sub(self.worker.settings().warm_up) }
     }
@@ -210,8 +212,8 @@ impl ClientAccount {
         let unsent = self.schedule.remaining();
         let stopped = !self.worker.is_running();
         let outage = self.availability.finish(at, end.is_failure() && !stopped);
-        // A stop is not an error of the server. But messages that were due before the stop and
-        // found no server are errors.
+        // Messages that a stop leaves unsent are not errors. But messages that were due before the
+        // stop, while the client had no server, are errors.
         let failed = match stopped {
             true if outage.clients > 0 => self.schedule.remaining_due(at),
             true => 0,
@@ -242,7 +244,8 @@ impl Drop for ClientAccount {
             }
         }
         let end = self.end.unwrap_or(stop_end);
-        // A client that failed once and continued over another connection is not successful.
+        // A client with a failure does not count as successful, even if it continued over another
+        // connection.
         let end = match end {
             SkipReason::Finished if self.failed => SkipReason::Overdue,
             end => end,

@@ -1,4 +1,5 @@
-//! The choice of the next message on a connection, and the deadline of the oldest one in flight.
+//! Chooses the next message on a connection, and keeps the deadline of the oldest message in
+//! flight.
 
 use std::num::NonZero;
 use std::pin::Pin;
@@ -11,7 +12,8 @@ use super::account::{ClientAccount, InFlightMessage};
 use crate::schedule::send_schedule::NextSend;
 use crate::statistics::SkipReason;
 
-/// Decides which message a connection begins next, and when its oldest message times out.
+/// The state that decides which message a connection begins next, and when its oldest message times
+/// out.
 #[derive(Debug)]
 pub(super) struct Dispatcher {
     /// The start of the run. All times count from it.
@@ -21,16 +23,16 @@ pub(super) struct Dispatcher {
     pub(super) deadline: Deadline,
     /// The time since which the connection has room for a message.
     free_since: Duration,
-    /// Number of messages that this connection may still start to send.
+    /// The number of messages that this connection may still start to send.
     left: u32,
     /// The due time that the worker's alarm was last set to.
     alarm: Option<Duration>,
 }
 
-/// The end of a connection.
+/// The action of a client after a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ExchangeEnd {
-    /// The client is finished, for this reason.
+    /// The client ends for this reason.
     Finished(SkipReason),
     /// The connection has carried its share of messages: the client opens another.
     Reconnect,
@@ -41,9 +43,9 @@ pub(super) enum ExchangeEnd {
 pub(super) enum Dispatch {
     /// Begin this message.
     Begin(DueMessage),
-    /// Wait: the alarm is set.
+    /// Wait until the alarm wakes the task. The alarm is already set.
     Wait,
-    /// Begin no more.
+    /// Begin no more messages.
     End(ExchangeEnd),
 }
 
@@ -53,7 +55,7 @@ pub(super) struct DueMessage {
     pub(super) number: u32,
     /// The due time, from the start.
     due: Duration,
-    /// Messages that were skipped before it.
+    /// The number of messages that were skipped before this one.
     skipped: u32,
 }
 
@@ -149,7 +151,7 @@ impl Dispatcher {
         }
     }
 
-    /// Notes that a message was settled at `now`, which makes room for another one.
+    /// Records that a message was settled at `now`, which makes room for another one.
     #[inline]
     pub(super) fn settle(&mut self, account: &ClientAccount, now: Duration) {
         self.free_since = now;
@@ -166,7 +168,7 @@ impl Dispatcher {
     }
 }
 
-/// Asks for a new connection only if there is something to send on it.
+/// Returns [`ExchangeEnd::Reconnect`] only if the client has more to send.
 fn reconnect_or_finish(account: &ClientAccount) -> ExchangeEnd {
     let endless = account.worker.settings().plan.messages().is_none();
     let more = account.schedule.remaining() > 0 || (endless && !account.schedule.is_open());
@@ -175,8 +177,9 @@ fn reconnect_or_finish(account: &ClientAccount) -> ExchangeEnd {
 
 /// A deadline that is cheap to postpone.
 ///
-/// Postponing only stores the new time. The timer reads it when it fires, so a request that is
-/// answered in time never touches the timer wheel.
+/// Postponing only stores the new time. When the timer fires, `poll` compares it with the stored
+/// time and sets the timer again if necessary. So a request that is answered in time never touches
+/// the timer wheel.
 #[derive(Debug)]
 pub(super) struct Deadline {
     start: Instant,

@@ -1,4 +1,4 @@
-//! The messages and replies on one stream: sends what is due and checks what comes back.
+//! The messages and replies on one stream: sends the messages that are due and checks the replies.
 
 use std::future::poll_fn;
 use std::io;
@@ -15,26 +15,27 @@ use super::reply::{ReplyCheck, ReplyChecker, ReplyFault, excerpt};
 use crate::message::{ExpectedReply, MessageHeader};
 use crate::statistics::{MessageOutcome, SkipReason};
 
-/// Bytes of settled messages at the front of the buffer, before the others are moved to the front.
+/// The number of bytes of settled messages that may accumulate at the front of the buffer. At this
+/// number the others are moved to the front.
 const SPENT_BYTES_MAX: usize = 64 * 1024;
 
 /// The exchange on one stream connection of a client.
 ///
 /// One buffer holds all messages in flight, so nothing is allocated per message. The clock is read
-/// once per received packet. That time counts as the end of all replies in the packet. If there was
-/// only one reply, it is also the start of the next message.
+/// once per received packet, and this time counts as the end of all replies in the packet. If the
+/// packet has only one reply, the time is also the start of the next message.
 pub(super) struct StreamExchange<'account, S> {
     stream: S,
     account: &'account mut ClientAccount,
     replies: ReplyChecker,
-    /// The messages in flight: `answered..sent` was written, the rest is not.
+    /// The bytes of the messages in flight: `answered..sent` was written, and the rest was not.
     outgoing: Vec<u8>,
     header: MessageHeader,
     answered: usize,
     sent: usize,
-    /// The stream may have buffered bytes, as TLS does.
+    /// Whether the stream may hold buffered bytes, as TLS does.
     unflushed: bool,
-    /// The expected reply, if it is not the message.
+    /// The expected reply, if it differs from the message.
     expected: Vec<u8>,
     dispatcher: Dispatcher,
 }
@@ -86,7 +87,8 @@ where
             if let Some(end) = self.begin_due_messages(cx) {
                 return Poll::Ready(Ok(end));
             }
-            // A server that accepts no more data may have sent the reason, so it is read first.
+            // A server that accepts no more data may have sent the reason. So this reads before it
+            // handles the error.
             let broken = match self.poll_send(cx) {
                 Poll::Ready(Err(error)) => Some(error),
                 Poll::Ready(Ok(())) | Poll::Pending => None,
@@ -145,7 +147,7 @@ where
         Poll::Ready(Ok(()))
     }
 
-    /// Ready when at least one message was answered.
+    /// Receives bytes, and is ready when at least one message was answered.
     fn poll_answers(
         &mut self,
         cx: &mut Context<'_>,
@@ -169,7 +171,8 @@ where
                     self.replies.fill(count);
                     self.dispatcher.read_clock();
                 }
-                // A reset is reported once. If the write reported it, the read returns a plain end.
+                // The system reports a reset only once. If a write has reported it, the read
+                // returns the end of the stream.
                 Ok(0) if broken => return Poll::Pending,
                 Ok(0) => return Poll::Ready(Err(ExchangeFailure::Closed)),
                 Err(error) => return Poll::Ready(Err(ExchangeFailure::Broken(error))),
@@ -248,7 +251,8 @@ where
         Poll::Ready(Ok(room.filled().len()))
     }
 
-    /// Fails all messages in flight: the oldest one for this reason, the others as a consequence.
+    /// Fails all messages in flight: the oldest one because of `failure`, the others because the
+    /// connection ends.
     fn fail(&mut self, failure: ExchangeFailure) -> SkipReason {
         let now = self.dispatcher.read_clock();
         let outcome = failure.outcome();
@@ -307,7 +311,7 @@ impl ExchangeFailure {
             Self::Broken(error) if error.kind() == io::ErrorKind::ConnectionReset => {
                 MessageOutcome::Reset
             }
-            // A broken pipe means that the peer had closed the connection before.
+            // A broken pipe means that the peer had already closed the connection.
             Self::Closed | Self::Broken(_) => MessageOutcome::Lost,
         }
     }

@@ -1,5 +1,5 @@
-//! The report as text: settings, warnings, the four figures of the original load test, times and
-//! ledger, in at most about a hundred columns.
+//! The report as text of about a hundred columns: settings, warnings, the four figures of the
+//! lesson's load test, times and ledger.
 
 use std::fmt;
 use std::time::Duration;
@@ -57,14 +57,14 @@ impl fmt::Display for LoadReport {
     }
 }
 
-/// Writes the report of a run in which no client could connect: the cause first, and no figures,
-/// because nothing was measured.
+/// Writes the report of a run in which no client could connect. It begins with the cause, and has
+/// no figures, because nothing was measured.
 fn write_without_connection(report: &LoadReport, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let record = &report.record;
     let targets = targets(&report.settings);
     writeln!(f, "No client could connect to {targets}, so nothing was measured:")?;
     match &report.warm_up {
-        // All clients gave up during the warm-up.
+        // All clients gave up during the warm-up, so its record has the reasons.
         Some(warm_up) if record.reasons().is_empty() => write_reasons(warm_up, f)?,
         _ => write_reasons(record, f)?,
     }
@@ -263,7 +263,7 @@ pub(super) fn outage(outage: &ServerOutage) -> Option<String> {
     }
 }
 
-/// Counts of irregular replies; `None` for a run without UDP.
+/// Returns the counts of irregular replies; `None` for a run without UDP.
 pub(super) fn datagrams(report: &LoadReport) -> Option<[(&'static str, u64); 5]> {
     let record = &report.record;
     let anomalies = record.anomalies;
@@ -415,7 +415,8 @@ mod tests {
         assert!(text.lines().count() < 15, "{text}");
     }
 
-    /// Issue 11, items 33 and 36: a stop and a missing server have lines of their own.
+    /// Issue 11, items 33 and 36: the report has a line about a stop and a line about a missing
+    /// server.
     #[test]
     fn regression_a_stop_and_an_outage_are_shown() {
         let mut report = sample::closed();
@@ -443,12 +444,12 @@ mod tests {
         );
         assert!(!page.contains("no sign of a measurement problem"), "{page}");
         assert!(sample::closed().to_html().contains("no sign of a measurement problem"));
-        // 30 of 37 messages were right, and there was a server for a quarter of the time.
+        // 30 of 37 messages got a correct reply, and there was a server for a quarter of the time.
         let errors = report.record.error_share();
         assert!((errors - (1.0 - 30.0 / 37.0 / 4.0)).abs() < 1e-9, "{errors}");
     }
 
-    /// Issue 11, item 44: the percentiles that were asked for are shown, and are in the files too.
+    /// Issue 11, item 44: the requested percentiles are in the report and in the files.
     #[test]
     fn regression_percentiles_can_be_chosen() {
         let mut report = sample::open();

@@ -30,14 +30,15 @@ pub use self::progress::RunProgress;
 /// The interval between two reports of the progress.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Reports of the progress between two checks whether an alarm is certain: one per second.
+/// The number of progress reports between two checks whether an alarm is certain. It makes one
+/// check per second.
 const ALARM_CHECK_TICKS: u64 = 10;
 
-/// Runs the plan to its end, or until `stop` is drained or aborted.
+/// Runs the plan to its end, or until `stop` starts to drain or abort.
 ///
-/// When `stop` is drained, clients send no more and wait for the messages in flight. When it is
-/// aborted, everything ends at once. Both return a report. `on_progress` is called ten times per
-/// second.
+/// When `stop` drains, clients stop sending and wait for the replies to messages in flight. When
+/// `stop` aborts, the run ends at once. In both cases this returns a report. `on_progress` is
+/// called ten times per second.
 ///
 /// # Errors
 /// If a target cannot be resolved or a thread cannot be started. Failures of connections are in the
@@ -72,7 +73,7 @@ pub async fn run(
 }
 
 /// Waits for all threads and reports the progress. Returns a meter that was started at the end of
-/// the warm-up, or `meter` if the run ended before.
+/// the warm-up, or `meter` if the run ended before that.
 async fn supervise(
     context: &RunContext,
     workers: &[Arc<LoadWorker>],
@@ -140,7 +141,7 @@ fn start_threads(
     workers.iter().enumerate().zip(sockets).map(start).collect()
 }
 
-/// Starts the clients of thread `number` at their times, and waits for them all.
+/// Starts each client of thread `number` at its planned time, and waits for all of them.
 async fn run_clients(
     worker: &Arc<LoadWorker>,
     sockets: SocketPoll,
@@ -218,7 +219,7 @@ fn share(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
-/// Completes when the clients must be stopped.
+/// Waits until the clients must be stopped. Returns the reason.
 async fn stop_reason(worker: &LoadWorker) -> StopReason {
     let stop = &worker.context.stop;
     let aborted = async {
@@ -256,7 +257,8 @@ fn report(context: &RunContext, workers: &[Arc<LoadWorker>], meter: &ProcessorMe
     }
     let processor = meter.read(workers);
     let opened = workers.iter().map(|worker| worker.open_max()).sum();
-    // If each message has its own connection, connections end and start during the run.
+    // If each message has its own connection, the number of simultaneous connections has no planned
+    // value.
     let wanted = settings.per_connection.map_or(settings.plan.clients(), |_| 0);
     let warnings = find_warnings(&MeasurementConditions {
         record: &record,
@@ -280,8 +282,8 @@ fn report(context: &RunContext, workers: &[Arc<LoadWorker>], meter: &ProcessorMe
     }
 }
 
-/// Returns the wall-clock time at which the measuring began, in whole milliseconds since the Unix
-/// epoch.
+/// Returns the wall-clock time at which the measured time began, in whole milliseconds since the
+/// Unix epoch.
 fn measuring_began(context: &RunContext) -> Option<Duration> {
     let start = context.start.at()?;
     let now = context.settings.wall_clock?;
@@ -289,11 +291,11 @@ fn measuring_began(context: &RunContext) -> Option<Duration> {
     Some(Duration::from_millis(u64::try_from(began.as_millis()).ok()?))
 }
 
-/// Returns the time from the start of the measuring to the last reply, or to the failure of the
-/// last message.
+/// Returns the measured time: from its start to the last reply, or to the last failure of a
+/// message.
 ///
-/// A run that lasted for its whole planned time counts as at least that long. The wait for replies
-/// after it that never came is not part of it.
+/// If the run lasted for its whole planned time, the result is at least that time. A wait for
+/// missing replies after the planned time does not count.
 fn elapsed(context: &RunContext, records: &PhaseRecords) -> Duration {
     let settings = &context.settings;
     let measured = |at: Instant| context.start.elapsed(at).saturating_sub(settings.warm_up);
@@ -301,7 +303,8 @@ fn elapsed(context: &RunContext, records: &PhaseRecords) -> Duration {
     if let Some(&stopped) = context.stopped.get() {
         return settled.max(measured(stopped));
     }
-    // Messages that are due for a time fill it, although the last is due before its end.
+    // In an open loop without a number of messages, the planned time counts in full, although the
+    // last message is due before its end.
     let fills = settings.messages.is_open() && settings.plan.messages().is_none();
     match settings.duration {
         Some(duration) if fills || measured(Instant::now()) >= duration => {

@@ -9,10 +9,11 @@ use crate::statistics::nanos;
 use crate::statistics::{Percentile, RunRecord};
 use crate::verdict::lag::{LagEffect, find_dominant};
 
-/// The share of its cores above which the tester may be the bottleneck.
+/// The share of processor time, of all cores that its threads can use, above which the tester may
+/// be the bottleneck.
 const SATURATED: f64 = 0.95;
 
-/// The least processor time that is judged. The system counts in ticks of up to 10 ms, and a run
+/// The minimum processor time for a warning. The system counts in ticks of up to 10 ms, and a run
 /// begins with work other than sending.
 const PROCESSOR_TIME_MIN: Duration = Duration::from_millis(500);
 
@@ -52,11 +53,11 @@ pub enum MeasurementWarning {
         )]
         without_lag: Option<Duration>,
     },
-    /// The tester used up the processor time that its threads can have.
+    /// The tester used nearly all processor time that its threads can get.
     ProcessorSaturated {
-        /// Processor seconds per second.
+        /// The processor time used per second, in cores.
         cores: f64,
-        /// Threads that sent.
+        /// The number of threads that sent messages.
         workers: usize,
     },
     /// The system had no local port left for so many connections.
@@ -64,20 +65,20 @@ pub enum MeasurementWarning {
         /// The number of failed attempts.
         times: u64,
     },
-    /// Fewer connections than planned were open.
+    /// The run had fewer open connections than planned.
     FewerConnections {
-        /// Connections of the plan.
+        /// The planned number of connections.
         wanted: u32,
-        /// The most connections that were open at the same time.
+        /// The highest number of connections that were open at the same time.
         opened: u32,
     },
-    /// Merged runs overlapped in time only for a part of the shortest.
+    /// Merged runs overlapped only for a part of the shortest run.
     #[serde(rename = "partly_together")]
     PartialOverlap {
-        /// The time for which all of them ran.
+        /// The time during which all merged runs ran.
         #[serde(rename = "together_ns", with = "nanos")]
         overlap: Duration,
-        /// The length of the shortest.
+        /// The length of the shortest run.
         #[serde(rename = "shortest_ns", with = "nanos")]
         shortest: Duration,
     },
@@ -86,7 +87,7 @@ pub enum MeasurementWarning {
     NotConcurrent,
 }
 
-/// The measurements of the tester itself that warnings are derived from.
+/// The measurements of the tester itself, from which warnings are derived.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MeasurementConditions<'run> {
     pub(crate) record: &'run RunRecord,
@@ -94,9 +95,9 @@ pub(crate) struct MeasurementConditions<'run> {
     pub(crate) workers: usize,
     /// Whether threads poll before due times.
     pub(crate) busy_polls: bool,
-    /// Attempts to connect that found no free local port.
+    /// The number of attempts to connect that found no free local port.
     pub(crate) ports_used_up: u64,
-    /// Connections of the plan, and the most that were open at the same time.
+    /// The planned number of connections, and the highest number that were open at the same time.
     pub(crate) connections: (u32, u32),
 }
 
@@ -190,16 +191,16 @@ impl fmt::Display for MeasurementWarning {
     }
 }
 
-/// Processor time that the tester used while it measured.
+/// The processor time that the tester used during the measurement.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ProcessorTime {
-    /// In user mode.
+    /// The time in user mode.
     #[serde(rename = "user_ns", with = "nanos")]
     pub user: Duration,
-    /// In the system, on behalf of the tester.
+    /// The time in system mode.
     #[serde(rename = "system_ns", with = "nanos")]
     pub system: Duration,
-    /// The wall-clock time over which it was measured.
+    /// The wall-clock time of the measurement.
     #[serde(rename = "elapsed_ns", with = "nanos")]
     pub elapsed: Duration,
     /// The part of it for which threads polled before due times, to be on time.
@@ -273,7 +274,8 @@ mod tests {
         record
     }
 
-    /// Fewer clients would not help if the server does not answer at all.
+    /// If no connection was opened, the warning does not suggest fewer clients, because that would
+    /// not help.
     #[test]
     fn a_run_without_a_connection_names_the_server() {
         let warning = MeasurementWarning::FewerConnections { wanted: 2, opened: 0 };

@@ -4,14 +4,15 @@
 use std::cell::{Cell, RefCell};
 use std::task::Waker;
 
-/// The maximum number of bytes per read. One shared buffer per worker reads bulk data as fast as
-/// one per connection, and stays in the processor's cache.
+/// The maximum number of bytes per read. One shared buffer per worker is as fast for bulk data as
+/// one buffer per connection, and stays in the processor's cache.
 const READ_BYTES: usize = 64 * 1024;
 
-/// Output buffers kept for reuse; each connection that is being written to uses one.
+/// The maximum number of output buffers that are kept for reuse. Each connection with pending
+/// output uses one.
 const WRITE_BUFFERS_MAX: usize = 16;
 
-/// A buffer that grew beyond this is not kept.
+/// The maximum size in bytes of a buffer that is kept for reuse.
 const WRITE_BYTES_MAX: usize = 256 * 1024;
 
 #[derive(Default)]
@@ -31,8 +32,8 @@ fn local<T>(look: impl FnOnce(&WorkerLocal) -> T) -> Option<T> {
     LOCAL.try_with(look).ok()
 }
 
-/// Lends the worker's read buffer to `read`, for the length of one poll. The buffer holds stale
-/// bytes.
+/// Lends the worker's read buffer to `read`, for one poll. The buffer contains bytes of earlier
+/// reads.
 #[inline]
 pub(crate) fn with_scratch<T>(read: impl FnOnce(&mut [u8]) -> T) -> T {
     let mut read = Some(read);

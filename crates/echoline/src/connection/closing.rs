@@ -1,8 +1,8 @@
-//! The end of a connection: send the rest, FIN, linger.
+//! Closes a connection: sends the pending output and FIN, and lingers.
 //!
 //! Closing a socket with unread input resets the connection, and the reset can overtake the last
-//! line. So after its FIN this end goes on reading for a short time and discards the input (nginx's
-//! `lingering_close`; RFC 1122, 4.2.2.13, allows the reset).
+//! line. So after its FIN this end continues to read for a short time and discards the input. nginx
+//! calls this `lingering_close`. RFC 1122, 4.2.2.13, allows the reset.
 
 use std::future::poll_fn;
 use std::io;
@@ -23,7 +23,7 @@ use crate::transport::stream::CloseSignal;
 /// A connection that is being closed.
 pub(super) struct Closing<S> {
     core: Box<Core<S>>,
-    /// Nothing more can be sent.
+    /// Whether nothing more can be sent.
     broken: bool,
 }
 
@@ -68,13 +68,14 @@ where
         }
     }
 
-    /// Does the same as `run` for a caller that cannot wait. Most connections end without waiting:
-    /// the peer has closed and the socket takes the rest at once. Only the others need a task.
+    /// Works like `run` for a caller that cannot wait. Most connections end without waiting,
+    /// because the peer has closed and the socket takes the rest at once. The others end in a new
+    /// task.
     pub(super) fn run_in_background(mut self) {
         if self.broken || self.is_done_at_once() {
             return self.reset_if_broken();
         }
-        // If the runtime has already ended, the socket is just closed.
+        // If the runtime has already ended, the socket is closed without lingering.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             drop(runtime.spawn(self.run()));
         }
@@ -105,8 +106,8 @@ where
             && let Ok(_permit) = core.deadlines.config.lingering.try_acquire()
         {
             let limit = core.deadlines.config.limits.linger_timeout;
-            // The result does not matter: after the time-out nothing more can be done for the last
-            // line.
+            // The result does not matter. After the time-out, nothing more can be done to deliver
+            // the last line.
             let _ = tokio::time::timeout(limit, linger(&mut core.stream, &core.deadlines)).await;
         }
         Ok(())

@@ -13,17 +13,30 @@ use crate::transport::steps::{Refusal, Transport};
 use echoline_base::poison::IgnorePoison;
 
 /// The line end that is appended to each written line.
+///
+/// ```
+/// use echoline::testing::TestServer;
+/// use echoline::{Connection, Eol};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// // SMTP, as most Internet protocols, has "\r\n".
+/// let server = TestServer::new(async |mut client: Connection| client.write_line("220").await)
+///     .configure(|server| server.eol(Eol::CrLf));
+/// server.connect().expect("220\r\n").await;
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Eol {
     /// `\n`, as Unix programs write it.
     #[default]
     Lf,
-    /// `\r\n`, as RFC 854 (Telnet) and most Internet line protocols have it.
+    /// `\r\n`, as in RFC 854 (Telnet) and most Internet line protocols.
     CrLf,
 }
 
 impl Eol {
-    /// Returns the bytes.
+    /// Returns the line end as text.
     #[must_use]
     #[inline]
     pub const fn as_str(self) -> &'static str {
@@ -34,18 +47,40 @@ impl Eol {
     }
 }
 
-/// The message to the peer when the server, and not the handler, ends its connection.
+/// The message to the peer when the server ends the connection, and not its handler.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use echoline::testing::TestServer;
+/// use echoline::{Closed, Connection, Farewell, Limits};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// // A protocol with codes: SMTP names an unavailable service 421 (RFC 5321, 3.8).
+/// let farewell = Farewell::Custom(Arc::new(|closed| match closed {
+///     Closed::Busy | Closed::IdleTimeout => Some(format!("421 {closed}")),
+///     _ => None,
+/// }));
+/// let limits = Limits { max_connections: 1, ..Limits::default() };
+/// let server = TestServer::new(async |mut client: Connection| client.echo().await)
+///     .configure(|server| server.limits(limits).farewell(farewell));
+/// let _first = server.connect();
+/// server.connect().expect_line("421 no connection slot was free").await;
+/// # }
+/// ```
 #[derive(Clone, Default)]
 pub enum Farewell {
-    /// Nothing: the stream just ends.
+    /// The peer gets no message.
     Silent,
-    /// One sentence if the server refuses the connection, otherwise nothing. For servers that pass
-    /// bytes on unchanged.
+    /// The peer gets one sentence if the server refuses the connection, and otherwise nothing. This
+    /// is for servers that pass bytes on unchanged.
     Refusal,
-    /// One sentence for each reason that the peer can do something about.
+    /// The peer gets one sentence for each close reason that it can avoid.
     #[default]
     Sentences,
-    /// The message that the function returns for the close reason. `None` sends nothing.
+    /// The peer gets the message that the function returns for the close reason, or nothing if it
+    /// returns `None`.
     Custom(Arc<dyn Fn(Closed) -> Option<String> + Send + Sync>),
 }
 
@@ -92,9 +127,9 @@ pub(crate) struct ConnectionConfig {
     pub(crate) shutdown: Shutdown,
     pub(crate) eol: Eol,
     pub(crate) farewell: Farewell,
-    /// Called with each line that is received.
+    /// The hook that is called with each received line.
     pub(crate) on_line: Option<Arc<LineHook>>,
-    /// One permit for each connection that may linger.
+    /// Has one permit for each connection that may linger.
     pub(crate) lingering: Semaphore,
     /// One permit for each connection that may be in its handshake.
     pub(crate) handshakes: Semaphore,
@@ -107,9 +142,9 @@ impl ConnectionConfig {
         Self { limits, shutdown, eol, farewell, on_line: None, lingering, handshakes }
     }
 
-    /// Returns the same settings with new semaphores sized by the limits. A connection returns its
-    /// permit to the semaphore it came from, so until old permits are released there may be more in
-    /// use than the limit.
+    /// Returns the same settings with new semaphores, whose sizes are those of the limits. A
+    /// connection returns its permit to the old semaphore. So until the old permits are returned,
+    /// more permits than the limit may be in use.
     pub(crate) fn with_fresh_permits(&self) -> Self {
         let (shutdown, farewell) = (self.shutdown.clone(), self.farewell.clone());
         let with_fresh_permits = Self::new(self.limits.clone(), shutdown, self.eol, farewell);
@@ -147,10 +182,26 @@ impl ConnectionConfig {
     }
 }
 
-/// A handle that changes the limits of a running server. New connections get the new limits. An
-/// open connection keeps the limits it was accepted with, because its handler may have announced
-/// them to the client. Only the connection limits and the drain time-out are read again on each
-/// use.
+/// A handle that changes the limits of a running server; see
+/// [`Server::live_limits`](crate::Server::live_limits).
+///
+/// ```
+/// use echoline::{Limits, Server};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> std::io::Result<()> {
+/// let server = Server::bind("127.0.0.1:0").await?;
+/// let live = server.live_limits();
+/// // Later, for example on a signal, while the server serves:
+/// live.set(Limits { max_connections: 500, ..live.current() });
+/// assert_eq!(live.current().max_connections, 500);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// New connections get the new limits. An open connection keeps the limits with which it was
+/// accepted, because its handler may have announced them to the client. But changes of the
+/// connection limits and of the drain time-out take effect at once.
 #[derive(Clone, Debug)]
 pub struct LiveLimits {
     config: Arc<Mutex<Arc<ConnectionConfig>>>,
@@ -161,7 +212,7 @@ impl LiveLimits {
         Self { config: Arc::new(Mutex::new(Arc::new(config))) }
     }
 
-    /// Returns the limits that a new connection has.
+    /// Returns the limits of new connections.
     #[must_use]
     pub fn current(&self) -> Limits {
         self.config().limits.clone()
@@ -178,12 +229,12 @@ impl LiveLimits {
         Arc::clone(&self.config.lock().ignore_poison())
     }
 
-    /// Replaces the current settings with changed ones.
+    /// Changes a copy of the current settings, and makes it the current one.
     pub(crate) fn change(&self, change: impl FnOnce(&mut ConnectionConfig)) {
         let mut config = self.config.lock().ignore_poison();
         let mut new = config.with_fresh_permits();
         change(&mut new);
-        // The semaphores are new too, because their permits depend on the limits.
+        // The semaphores are also new, because their permits depend on the limits.
         *config = Arc::new(new.with_fresh_permits());
     }
 }

@@ -27,11 +27,11 @@ pub(super) struct Core<S> {
     pub(super) input: InputBuffer,
     pub(super) output: OutputBuffer,
     pub(super) deadlines: Deadlines,
-    /// Why the last call failed, if it did.
+    /// The close reason if the last call failed.
     pub(super) ended: Option<Closed>,
     /// Whether the handler sends its own farewell.
     pub(super) is_silent: bool,
-    /// Notifies the streams below of the close.
+    /// The function that notifies the streams below of the close.
     pub(super) signal: fn(&mut S, CloseSignal),
 }
 
@@ -64,7 +64,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
         Core { stream: wrap(stream), input, output, deadlines, ended, is_silent, signal }
     }
 
-    /// Returns the core of a connection that has got another stream in the middle of its dialogue.
+    /// Returns the core of a connection whose stream was replaced in the middle of its dialogue.
     pub(super) fn with_parts(
         stream: S,
         input: InputBuffer,
@@ -84,7 +84,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
         self.output.len().saturating_add(more) > self.limits().write_high
     }
 
-    /// Shows a line that was read to the hook for lines, if there is one.
+    /// Calls the hook for received lines, if there is one and `line` is a line. Returns `line`.
     pub(super) fn show(&self, line: Result<Option<Line>, Closed>) -> Result<Option<Line>, Closed> {
         if let Ok(Some(line)) = &line {
             self.deadlines.note_line(line);
@@ -117,7 +117,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
         })
     }
 
-    /// Does the same as `poll_read`, and sends the output of `feed` while no input arrives.
+    /// Works like `poll_read`, but sends the output of `feed` while no input arrives.
     pub(super) fn poll_read_feeding<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -174,8 +174,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
         }
     }
 
-    /// Reads once and writes the bytes back without copying. Buffers the bytes that the stream does
-    /// not take, or all of them if the output is held.
+    /// Reads once and writes the bytes back without copying them. Buffers the bytes that the stream
+    /// does not take, or all bytes if the output is held.
     #[inline]
     fn poll_echo_once(&mut self, hold: bool, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         buffers::with_scratch(|scratch| {
@@ -248,8 +248,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
 
 type PollClosed = Poll<Result<(), Closed>>;
 
-/// Returns what `next` finds in the input, calling `more` to read until `next` succeeds. Stores the
-/// close reason of a failure in `ended`, for the farewell.
+/// Calls `next` to take a value from the input, and `more` to read until `next` succeeds. Stores
+/// the close reason of a failure in `ended`, for the farewell.
 pub(super) fn poll_next<T>(
     input: &mut InputBuffer,
     deadlines: &mut Deadlines,
@@ -289,7 +289,7 @@ fn note_failure<T>(result: &Result<T, Closed>, ended: &mut Option<Closed>, deadl
     }
 }
 
-/// Notes the failure of a write, after which no more is written.
+/// Records the failure of a write, so that nothing more is written.
 #[inline]
 fn note_write<T>(
     polled: Poll<Result<T, Closed>>,
@@ -304,8 +304,9 @@ fn note_write<T>(
 }
 
 /// Returns whether the output is held while the connection reads, given the result of
-/// [`Deadlines::check`]. If this read may be the last one, the peer gets the last answer together
-/// with the end of the stream. A line that a client sends between the two has no answer.
+/// [`Deadlines::check`]. If this read may be the last one, the output is held, so that the peer
+/// gets the last answer together with the end of the stream. Otherwise the peer could see the
+/// answer and send another line, which would get no answer.
 #[inline]
 fn is_held(
     over: &Result<Option<Closed>, Closed>,
@@ -342,7 +343,8 @@ pub(super) fn poll_input<S: AsyncRead + Unpin>(
     deadlines.poll_input(over, input.has_partial(), output, cx).map(Err)
 }
 
-/// Sends all pending output; Pending only while the peer reads nothing and no deadline has passed.
+/// Sends all pending output. Returns `Pending` only while the peer reads nothing and no deadline
+/// has passed.
 pub(super) fn poll_output<S: AsyncWrite + Unpin>(
     stream: &mut S,
     output: &mut OutputBuffer,
@@ -353,8 +355,8 @@ pub(super) fn poll_output<S: AsyncWrite + Unpin>(
 }
 
 /// Writes `part` completely: into the buffer, or directly to the stream if it is large. At most
-/// [`Limits::write_high`] bytes are unsent afterwards. Pending only while the peer reads nothing,
-/// more than that would be unsent, and no deadline has passed.
+/// [`Limits::write_high`] bytes are unsent afterwards. Returns `Pending` only while more bytes
+/// would be unsent, the peer reads nothing, and no deadline has passed.
 pub(super) fn poll_write_part<S: AsyncWrite + Unpin>(
     stream: &mut S,
     output: &mut OutputBuffer,
@@ -364,7 +366,7 @@ pub(super) fn poll_write_part<S: AsyncWrite + Unpin>(
 ) -> Poll<Result<(), Closed>> {
     let most = deadlines.config.limits.write_high;
     if !output.is_empty() && output.len().saturating_add(part.len()) > most {
-        // More of the same line may follow, so the stream is not flushed.
+        // The stream is not flushed, because more of the same line may follow.
         ready!(poll_room(output, deadlines, cx, |output, cx, sent| {
             output.poll_drain(stream, cx, sent)
         }))?;
@@ -378,7 +380,7 @@ pub(super) fn poll_write_part<S: AsyncWrite + Unpin>(
     Poll::Ready(Ok(()))
 }
 
-/// Notes that the stream took the first `sent` of `bytes`; returns the rest.
+/// Records that the stream has accepted the first `sent` of `bytes`, and returns the rest.
 fn note_sent<'a>(deadlines: &mut Deadlines, bytes: &'a [u8], sent: usize) -> &'a [u8] {
     let (taken, rest) = bytes.split_at(sent);
     let mut amount = deadlines.amount();
@@ -413,8 +415,9 @@ fn poll_direct<S: AsyncWrite + Unpin>(
     Poll::Ready(Ok(()))
 }
 
-/// Sends earlier output, then writes once without copying. Ready with the number of bytes that the
-/// stream took; Pending only while the peer reads nothing and no deadline has passed.
+/// Sends earlier output, then writes once without copying. Returns the number of bytes that the
+/// stream has accepted. Returns `Pending` only while the peer reads nothing and no deadline has
+/// passed.
 pub(super) fn poll_write_once<S: AsyncWrite + Unpin>(
     stream: &mut S,
     output: &mut OutputBuffer,
@@ -442,8 +445,8 @@ pub(super) fn poll_write_once<S: AsyncWrite + Unpin>(
     note_write(polled, output, deadlines)
 }
 
-/// Sends all pending output, then ends the stream towards the peer; Pending only while the peer
-/// reads nothing and no deadline has passed.
+/// Sends all pending output, then ends the stream towards the peer. Returns `Pending` only while
+/// the peer reads nothing and no deadline has passed.
 pub(super) fn poll_shutdown<S: AsyncWrite + Unpin>(
     stream: &mut S,
     output: &mut OutputBuffer,
@@ -462,7 +465,8 @@ pub(super) fn poll_shutdown<S: AsyncWrite + Unpin>(
     })
 }
 
-/// Lets `send` send; Pending only while the peer reads nothing and no deadline has passed.
+/// Calls `send` to send output. Returns `Pending` only while the peer reads nothing and no deadline
+/// has passed.
 fn poll_room(
     output: &mut OutputBuffer,
     deadlines: &mut Deadlines,

@@ -22,8 +22,8 @@ pub(super) struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    /// Does the same as `Core::poll_read`, but sends no output: the writing half does that itself.
-    /// The stream is locked for one read.
+    /// Like `Core::poll_read`, but sends no output, because the writing half does that. The stream
+    /// is locked for each read.
     pub(super) fn poll<S: AsyncRead + Unpin, T>(
         self,
         stream: &Mutex<impl BorrowMut<S>>,
@@ -40,7 +40,7 @@ impl Reading<'_> {
     }
 }
 
-/// Writes `parts` at once if that needs no wait for the peer, which is the usual case.
+/// Writes `parts` at once if no wait for the peer is necessary, which is the usual case.
 pub(super) fn write_at_once(
     output: &mut OutputBuffer,
     deadlines: &Deadlines,

@@ -1,4 +1,4 @@
-//! The reading side of a connection: bytes from the stream into [`Lines`].
+//! The reading side of a connection: reads bytes from the stream into [`Lines`].
 
 use std::io;
 use std::pin::Pin;
@@ -14,12 +14,12 @@ use super::lines::Lines;
 use crate::metrics::summary::Amount;
 
 /// The work that one connection may do before it yields to the worker's other connections. Without
-/// it a client that never stops sending would delay them. A line costs 1, a read 16, so the budget
-/// allows 128 lines or half a megabyte.
+/// this limit, a client that never stops sending would delay them. A line costs 1 and a read costs
+/// 16. So the budget allows 128 lines, or 8 reads, which are half a megabyte.
 const TURN_BUDGET: u16 = 128;
 const READ_COST: u16 = 16;
 
-/// Received bytes that the handler has not consumed.
+/// The received bytes that the handler has not consumed.
 #[derive(Debug)]
 pub(super) struct InputBuffer {
     lines: Lines,
@@ -47,7 +47,7 @@ impl InputBuffer {
         self.end
     }
 
-    /// Returns whether unread bytes remain after the last complete message.
+    /// Returns whether there are unread bytes.
     pub(super) fn has_partial(&self) -> bool {
         !self.lines.is_empty()
     }
@@ -63,8 +63,8 @@ impl InputBuffer {
         self.messages = self.messages.saturating_add(1);
     }
 
-    /// Ready unless the connection has used up its budget. Then it yields and is woken again after
-    /// the worker's other connections.
+    /// Returns `Ready` unless the connection has used up its budget. In that case the connection
+    /// yields, and is woken again after the other connections of the worker.
     #[inline]
     pub(super) fn poll_turn(&mut self, cx: &Context<'_>) -> Poll<()> {
         if self.spent < TURN_BUDGET {
@@ -86,7 +86,7 @@ impl InputBuffer {
         if !self.at_end() {
             return Ok(None);
         }
-        // A line that a truncated stream cut off is discarded.
+        // The last line of a truncated stream is discarded, because it may be incomplete.
         let last = self.lines.finish().filter(|_| self.end != Some(Closed::Truncated));
         self.messages += u32::from(last.is_some());
         Ok(Some(last))
@@ -151,14 +151,14 @@ impl InputBuffer {
         self.unfinished()
     }
 
-    /// Returns `None`, or [`Closed::Incomplete`] if the stream has ended. The received bytes stay
-    /// readable.
+    /// Returns `None`, or [`Closed::Incomplete`] if the stream has ended. The received bytes can
+    /// still be read.
     fn unfinished<T>(&self) -> Result<Option<T>, Closed> {
         if self.at_end() { Err(Closed::Incomplete) } else { Ok(None) }
     }
 
-    /// Reads once. Ready when more bytes, which `amount` measures, or the end arrived. While it
-    /// waits it keeps no buffer except one for an unfinished line.
+    /// Reads once. Returns `Ready` when more bytes or the end have arrived, and adds the bytes to
+    /// `amount`. While it waits, it keeps no buffer except one for an unfinished line.
     pub(super) fn poll_fill<S>(
         &mut self,
         stream: &mut S,
@@ -176,8 +176,8 @@ impl InputBuffer {
         })
     }
 
-    /// Reads once into `buffer`, without a copy. Ready when bytes, which `amount` measures, or the
-    /// end arrived.
+    /// Reads once into `buffer`, without a copy. Returns `Ready` when bytes or the end have
+    /// arrived, and adds the bytes to `amount`.
     pub(super) fn poll_into<S>(
         &mut self,
         stream: &mut S,
@@ -189,7 +189,7 @@ impl InputBuffer {
         S: AsyncRead + Unpin,
     {
         if self.lines.is_skipping() {
-            // The rest of a line that was skipped still arrives and does not count as input.
+            // The rest of a skipped line may still arrive. It does not count as input.
             ready!(self.poll_fill(stream, cx, amount))?;
             self.take_into(buffer);
             return Poll::Ready(Ok(()));
@@ -204,8 +204,8 @@ impl InputBuffer {
         Poll::Ready(Ok(()))
     }
 
-    /// Reads once into `scratch`, without splitting lines. Ready with the number of bytes; 0 is the
-    /// end.
+    /// Reads once into `scratch`, without splitting lines. Returns the number of bytes, which is 0
+    /// at the end.
     #[inline]
     pub(super) fn poll_scratch<S>(
         &mut self,
@@ -221,7 +221,7 @@ impl InputBuffer {
             return Poll::Pending;
         };
         let length = match result {
-            // A truncated stream may have cut its last line, so a partial line is not a line.
+            // TLS reports a stream that ends without `close_notify`. Its last line may be cut off.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 self.end.get_or_insert(Closed::Truncated);
                 0
@@ -237,8 +237,8 @@ impl InputBuffer {
     }
 }
 
-/// Reads and discards input, for a connection that is being closed. Ready with the number of bytes;
-/// 0 is the end.
+/// Reads and discards input, for a connection that is being closed. Returns the number of bytes,
+/// which is 0 at the end.
 pub(super) fn poll_discard<S>(stream: &mut S, cx: &mut Context<'_>) -> Poll<io::Result<usize>>
 where
     S: AsyncRead + Unpin,

@@ -1,23 +1,23 @@
-//! The bounded line splitter. Pure. The boundaries of packets do not affect the lines, and no byte
-//! is searched twice.
+//! The bounded line splitter. Pure. The result does not depend on packet boundaries, and no byte is
+//! searched twice.
 
 use bytes::{Bytes, BytesMut};
 use memchr::{memchr, memmem};
 
 use super::line::Line;
 
-/// A line, or the input for `read_until`, is longer than the limit.
+/// The error for a line, or input of `read_until`, that is longer than the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line too long (limit {limit} bytes)")]
 pub struct LineTooLong {
-    /// The limit that was exceeded, in bytes, the line end not counted.
+    /// The exceeded limit in bytes, without the line end.
     pub limit: usize,
 }
 
 /// Cuts a stream of bytes into lines of at most `max_line` bytes.
 ///
-/// A line ends with `\n`; one `\r` before it belongs to the end. The limit does not count the end:
-/// a line of exactly `max_line` bytes is a line, one byte more is [`LineTooLong`].
+/// A line ends with `\n`, and one `\r` before it belongs to the line end. The line end does not
+/// count: a line of exactly `max_line` bytes is accepted, and one byte more is [`LineTooLong`].
 ///
 /// ```
 /// use echoline::Lines;
@@ -34,10 +34,10 @@ pub struct LineTooLong {
 #[derive(Debug)]
 pub struct Lines {
     buffer: BytesMut,
-    /// Bytes at the front of `buffer` that are known to hold no separator.
+    /// The number of bytes at the front of `buffer` that contain no separator.
     scanned: usize,
     max_line: usize,
-    /// The input up to the next line end is discarded.
+    /// Whether the input up to the next line end is discarded.
     skipping: bool,
 }
 
@@ -59,7 +59,8 @@ impl Lines {
     }
 
     /// Discards everything up to and including the next line end, even if it has not arrived yet.
-    /// After [`LineTooLong`] the next line can be read, and no part of this one is buffered.
+    /// After [`LineTooLong`] the next line can then be read, and no part of the skipped line is
+    /// buffered.
     pub fn skip_line(&mut self) {
         match memchr(b'\n', &self.buffer[self.scanned..]) {
             Some(found) => drop(self.cut(self.scanned + found + 1)),
@@ -84,8 +85,8 @@ impl Lines {
     /// Returns the next complete line; `None` while its end has not arrived.
     ///
     /// # Errors
-    /// [`LineTooLong`] as soon as the line cannot end within the limit any more, so that at most
-    /// the limit and one read are buffered. The bytes stay in the buffer.
+    /// [`LineTooLong`] as soon as the line can no longer end within the limit. So the buffer holds
+    /// at most the limit plus one read. The bytes stay in the buffer.
     pub fn next_line(&mut self) -> Result<Option<Line>, LineTooLong> {
         match memchr(b'\n', &self.buffer[self.scanned..]) {
             Some(found) => {
@@ -147,7 +148,7 @@ impl Lines {
         self.buffer.len()
     }
 
-    /// Returns whether nothing is waiting.
+    /// Returns whether all received bytes were returned.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.buffer.is_empty()
@@ -156,7 +157,8 @@ impl Lines {
     fn cut(&mut self, length: usize) -> BytesMut {
         self.scanned = 0;
         if length == self.buffer.len() {
-            // The usual case needs no reference count and leaves no empty buffer.
+            // If all bytes are taken, the buffer itself is returned. This needs no reference count
+            // and leaves no empty buffer behind.
             return std::mem::take(&mut self.buffer);
         }
         self.buffer.split_to(length)
@@ -167,7 +169,7 @@ impl Lines {
     }
 }
 
-/// Returns the length of a line that ends with `\n` without that end.
+/// Returns the length of a line without its line end. `bytes` must end with `\n`.
 fn length_without_end(bytes: &[u8]) -> usize {
     let without = &bytes[..bytes.len() - 1];
     without.strip_suffix(b"\r").unwrap_or(without).len()
@@ -202,13 +204,13 @@ mod tests {
         (found, true)
     }
 
-    /// Any byte, with more line ends than other bytes.
+    /// Generates any byte, but line ends more often than other bytes.
     fn byte() -> impl Strategy<Value = u8> {
         prop_oneof![Just(b'\n'), Just(b'\r'), any::<u8>()]
     }
 
     proptest! {
-        /// Fault 27: packets may cut the input anywhere; the lines stay the same.
+        /// Fault 27: the lines are the same wherever packets split the input.
         #[test]
         fn cutting_the_input_never_changes_the_lines(
             input in proptest::collection::vec(byte(), 0..80),
@@ -283,7 +285,8 @@ mod tests {
         assert_eq!(lines.unread(), b"w");
     }
 
-    /// Fault 19: exactly the limit is a line, one byte more is not; the line end never counts.
+    /// Fault 19: a line of exactly the limit is accepted, and one byte more is not. The line end
+    /// does not count.
     #[test]
     fn the_limit_is_exact() {
         for end in ["\n", "\r\n"] {

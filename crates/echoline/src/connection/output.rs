@@ -18,11 +18,11 @@ pub(super) struct OutputBuffer {
     buffer: Vec<u8>,
     /// The number of bytes at the front of `buffer` that were already sent.
     sent: usize,
-    /// Whether the stream may hold bytes that it has taken and not passed on, as TLS does.
+    /// Whether the stream may hold bytes that it has accepted but not sent yet, as TLS does.
     unflushed: bool,
     /// Whether the stream takes no more bytes, because it failed or the peer stalled for too long.
     pub(super) failed: bool,
-    /// Whether this end has ended the stream towards the peer.
+    /// Whether this end has shut down its sending side.
     pub(super) ended: bool,
 }
 
@@ -31,7 +31,8 @@ impl OutputBuffer {
         self.sent == self.buffer.len()
     }
 
-    /// Returns whether no output is pending, here or in the stream, and no buffer must be returned.
+    /// Returns whether no output is pending, neither here nor in the stream, and no buffer is in
+    /// use.
     pub(super) fn is_unused(&self) -> bool {
         self.buffer.capacity() == 0 && !self.unflushed
     }
@@ -40,12 +41,12 @@ impl OutputBuffer {
         self.buffer.len() - self.sent
     }
 
-    /// Notes that bytes went to the stream without the buffer.
+    /// Records that bytes were written to the stream directly, without the buffer.
     pub(super) fn note_direct(&mut self) {
         self.unflushed = true;
     }
 
-    /// Returns whether a piece of `length` bytes should go straight to the stream.
+    /// Returns whether a piece of `length` bytes should be written directly to the stream.
     pub(super) fn is_direct(&self, length: usize) -> bool {
         self.is_empty() && length >= DIRECT_BYTES
     }
@@ -62,8 +63,8 @@ impl OutputBuffer {
         &mut self.buffer
     }
 
-    /// Sends until no output is pending, in the stream either, or the stream takes no more. Adds
-    /// the bytes sent to `sent`.
+    /// Sends until no output is pending, neither here nor in the stream, or until the stream takes
+    /// no more. Adds the sent bytes to `sent`.
     pub(super) fn poll_flush<S>(
         &mut self,
         stream: &mut S,

@@ -1,4 +1,4 @@
-//! The borrowed halves of a connection, for one task.
+//! The borrowed halves of a connection, which one task uses.
 
 use std::fmt;
 use std::future::poll_fn;

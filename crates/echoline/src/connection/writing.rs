@@ -1,4 +1,4 @@
-//! The writes of a connection, and its end.
+//! Writing to a connection, and closing it.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -17,23 +17,35 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     /// Writes bytes. If the unsent bytes then do not exceed
-    /// [`Limits::write_high`](crate::Limits::write_high), they are buffered at once. Otherwise the
-    /// write, when awaited, waits until the peer has taken enough for the rest to fit. Pieces of 8
-    /// KiB and more bypass an empty buffer when the write is awaited. Like asyncio's `write` and
-    /// `drain` together.
+    /// [`Limits::write_high`](crate::Limits::write_high), the bytes are buffered at once. Otherwise
+    /// the write must be awaited, and waits until the peer has read enough for the rest to fit.
+    /// Pieces of 8 KiB and more bypass an empty buffer when the write is awaited. This is asyncio's
+    /// `write` and `drain` together.
     ///
     /// # Errors
     /// [`Closed::StallTimeout`] if the peer reads nothing, or the error of the stream.
     ///
-    /// Not cancel safe. A write that has to wait and is dropped before it was awaited has written
-    /// nothing; dropped half-way, it has written the beginning of the bytes.
+    /// Not cancel safe. If a write that has to wait is dropped before it was awaited, nothing is
+    /// written. If it is dropped half-way, only the beginning of the bytes is written.
     #[doc(alias = "write_all")]
     pub fn write<'a>(&'a mut self, bytes: &'a [u8]) -> Write<'a> {
         self.write_parts(&[bytes])
     }
 
-    /// Writes all `parts` as one piece. Like [`write`](Self::write) of their concatenation,
-    /// without making it; use it for bytes that are not text.
+    /// Writes all `parts` as one piece. It has the same effect as [`write`](Self::write) with the
+    /// concatenated parts, but does not copy them together first. Use it for bytes that are not
+    /// text.
+    ///
+    /// ```
+    /// use echoline::{Closed, Connection};
+    ///
+    /// // A frame: two bytes of length, then the payload.
+    /// async fn frame(client: &mut Connection, payload: &[u8]) -> Result<(), Closed> {
+    ///     let length = u16::try_from(payload.len()).map_err(|_| Closed::LineTooLong)?;
+    ///     client.write_parts(&[&length.to_be_bytes(), payload]).await
+    /// }
+    /// # let _ = frame;
+    /// ```
     ///
     /// # Errors
     /// Like [`write`](Self::write).
@@ -56,8 +68,8 @@ where
     /// [`Limits::write_high`](crate::Limits::write_high) bytes are unsent. It is cancel safe: a
     /// line whose write is dropped is sent with the next write.
     ///
-    /// In a handler that runs on several threads use `format!`, not `format_args!`, whose value
-    /// may not be held while waiting.
+    /// In a handler that must be `Send`, use `format!`, not `format_args!`, because its value
+    /// cannot be held across an `await`.
     ///
     /// # Errors
     /// Like [`write`](Self::write).
@@ -91,6 +103,22 @@ where
     /// Sends all pending output and waits until the stream has taken it. Like asyncio's `drain`,
     /// but waits until the buffer is empty. Cancel safe.
     ///
+    /// ```
+    /// use echoline::{Closed, Connection};
+    /// use std::time::Duration;
+    ///
+    /// // A handler that reads nothing sends its output by `flush`.
+    /// async fn count_down(mut client: Connection) -> Result<(), Closed> {
+    ///     for number in (1..=3).rev() {
+    ///         client.write_line(number).await?;
+    ///         client.flush().await?;
+    ///         tokio::time::sleep(Duration::from_secs(1)).await;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # let _ = count_down;
+    /// ```
+    ///
     /// # Errors
     /// [`Closed::StallTimeout`], or the error of the stream.
     #[doc(alias = "drain")]
@@ -98,10 +126,9 @@ where
         self.core_mut().flush().await
     }
 
-    /// Sends all pending output and ends the stream towards the peer; input can still be read. This
-    /// is asyncio's `write_eof` and tokio's `shutdown`: FIN over TCP, `close_notify` over TLS, a
-    /// Close frame over WebSocket. A later write fails, and no [`Farewell`](crate::Farewell) is
-    /// sent.
+    /// Sends all pending output and shuts down the sending side. Input can still be read. This is
+    /// asyncio's `write_eof` and tokio's `shutdown`: FIN over TCP, `close_notify` over TLS, a Close
+    /// frame over WebSocket. A later write fails, and no [`Farewell`](crate::Farewell) is sent.
     ///
     /// ```
     /// use echoline::{Closed, Connection};
@@ -133,11 +160,25 @@ where
         .await
     }
 
-    /// Sends all pending output, ends the stream (FIN) and reads on for at most
-    /// [`Limits::linger_timeout`](crate::Limits::linger_timeout) and
+    /// Sends all pending output and ends the stream (FIN). Then it reads and discards input for at
+    /// most [`Limits::linger_timeout`](crate::Limits::linger_timeout) and
     /// [`Limits::linger_bytes`](crate::Limits::linger_bytes), so that a reset does not discard the
     /// last line. Like asyncio's `close` and `wait_closed`. Dropping the connection does the same
     /// in the background.
+    ///
+    /// ```
+    /// use echoline::{Closed, Connection, Limits};
+    /// use tokio::net::TcpStream;
+    ///
+    /// async fn leave(address: &str) -> Result<(), Closed> {
+    ///     let mut server = Connection::new(TcpStream::connect(address).await?, Limits::default());
+    ///     server.write_line("QUIT").await?;
+    ///     // A program that ends at once must not drop the connection instead.
+    ///     server.close().await;
+    ///     Ok(())
+    /// }
+    /// # let _ = leave;
+    /// ```
     ///
     /// Not cancel safe: dropping the future closes the socket at once, and unsent output is lost.
     #[doc(alias = "wait_closed")]

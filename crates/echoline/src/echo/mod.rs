@@ -17,7 +17,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::connection::handle::Connection;
 use crate::connection::limits::Closed;
 
-pub use command::EchoCommand;
 pub use datagram::answer_datagrams;
 pub use dialogue::{EchoDialogue, EchoMode};
 

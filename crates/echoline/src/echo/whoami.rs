@@ -6,7 +6,7 @@ use crate::connection::handle::Connection;
 use crate::connection::limits::Closed;
 use crate::transport::origin::Origin;
 
-/// Sends the description once, and ends.
+/// Sends the facts about the client once, and ends the connection.
 pub(super) async fn serve<S>(mut client: Connection<S>) -> Result<(), Closed>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -26,8 +26,8 @@ where
     Ok(())
 }
 
-/// Lines of the form `key: value`, always in this order. `peer` is always the first and `listener`
-/// the last, so that a reader knows when they are complete.
+/// Returns lines of the form `key: value`, always in this order. `peer` is always the first and
+/// `listener` the last, so that a reader knows when the lines are complete.
 fn describe(origin: &Origin) -> Vec<String> {
     let peer = origin.peer.map_or_else(|| "unix".to_owned(), |peer| peer.to_string());
     let mut lines = vec![format!("peer: {peer}")];

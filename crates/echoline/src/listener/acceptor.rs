@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use super::accept_errors::{
     AcceptOutcome, AcceptedStream, ReserveDescriptor, ReserveOutcome, classify,
 };
+use super::address::canonical;
 use super::unix::{UnixAcceptor, UnixSocket};
 use crate::transport::steps::Transport;
 use crate::transport::stream::Stream;
@@ -48,25 +49,26 @@ impl Acceptor {
 
     fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<AcceptedStream>> {
         match &self.socket {
-            AcceptorSocket::Tcp(socket) => {
-                socket.poll_accept(cx).map_ok(|(stream, peer)| (stream.into(), Some(peer)))
-            }
+            AcceptorSocket::Tcp(socket) => socket
+                .poll_accept(cx)
+                .map_ok(|(stream, peer)| (stream.into(), Some(canonical(peer)))),
             AcceptorSocket::Unix(socket) => {
                 socket.poll_accept(cx).map_ok(|stream| (stream.into(), None))
             }
         }
     }
 
-    /// Closes this process's descriptor of a socket on which another process listens too. Queued
-    /// connections stay for that process, and so does the file of a Unix socket.
+    /// Closes this process's descriptor of a socket on which another process also listens. Queued
+    /// connections and the file of a Unix socket stay for that process.
     pub(crate) fn leave(self) {
         if let AcceptorSocket::Unix(socket) = self.socket {
             socket.leave();
         }
     }
 
-    /// Closes the listener after emptying its queue: the queued clients have connected already, and
-    /// the system would reset them. A client for which no descriptor is left is refused.
+    /// Accepts all queued connections, and then closes the listener. Otherwise the system would
+    /// reset the queued clients, which have already connected. A client for which no descriptor is
+    /// left is refused.
     pub(crate) fn drain_queue(
         self,
         mut reserve: ReserveDescriptor,
@@ -101,7 +103,8 @@ pub(crate) enum DrainedConnection {
     Refused,
 }
 
-/// Accepts without the runtime, which may not have noticed the queued connections yet.
+/// A listener that accepts without the runtime, because the runtime may not have noticed the queued
+/// connections yet.
 #[derive(Debug)]
 enum BlockingAcceptor {
     Tcp(TcpListener),
@@ -120,7 +123,7 @@ impl BlockingAcceptor {
         classify(match self {
             Self::Tcp(socket) => socket.accept().and_then(|(stream, peer)| {
                 stream.set_nonblocking(true)?;
-                Ok((TcpStream::from_std(stream)?.into(), Some(peer)))
+                Ok((TcpStream::from_std(stream)?.into(), Some(canonical(peer))))
             }),
             Self::Unix(socket) => socket.accept().map(|stream| (stream.into(), None)),
         })

@@ -9,15 +9,16 @@ use std::time::Duration;
 use socket2::{Domain, Socket, TcpKeepalive, Type};
 
 use super::acceptor::{Acceptor, AcceptorSocket};
-use super::address::{Address, Scheme, is_loopback};
-use super::bind_error::{how_to_serve, is_family_missing, remedy_for_no_stream, say, unsupported};
+use super::address::{Address, Scheme, canonical, is_loopback};
+use super::bind_error::{how_to_serve, remedy_for_no_stream, say, unsupported};
 use super::file_user::FileUser;
+use super::one_port::bind_all;
 use super::socket_file::FileRights;
 use super::socket_folder::SocketFolder;
 use super::unix::{FileOwner, UnixSocket};
 use crate::transport::steps::Transport;
 
-/// Keep-alive: a peer whose host or network has failed is detected after two minutes.
+/// The keep-alive settings. A peer whose host or network has failed is detected after two minutes.
 const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
     .with_time(Duration::from_secs(60))
     .with_interval(Duration::from_secs(10))
@@ -27,10 +28,23 @@ const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
 const USER_TIMEOUT_MAX: Duration = Duration::from_millis(i32::MAX as u64);
 
 /// Options for a listening socket, as in asyncio's `start_server(backlog=…, reuse_address=…,
-/// reuse_port=…)`.
+/// reuse_port=…)`. A later release may add fields, so end a literal with `..Default::default()`.
+///
+/// ```
+/// use echoline::{Listener, ListenerOptions};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> std::io::Result<()> {
+/// // One socket for IPv6 and IPv4, on every system.
+/// let options = ListenerOptions { dual_stack: true, backlog: 4096, ..Default::default() };
+/// let listeners = Listener::bind(&"[::]:0".parse()?, &options).await?;
+/// assert_eq!(listeners.len(), 1);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerOptions {
-    /// Maximum number of connections that the system queues until they are accepted. The system
+    /// The maximum number of connections that the system queues until they are accepted. The system
     /// caps it at `net.core.somaxconn`. Default 1,024, as in memcached.
     pub backlog: u32,
     /// `SO_REUSEADDR`: bind although connections of a former server are in TIME_WAIT. Default
@@ -39,14 +53,19 @@ pub struct ListenerOptions {
     /// `SO_REUSEPORT`: several sockets may share the port. When one of them closes, the
     /// connections in its queue are reset, so it is not suitable for restarts. Default `false`.
     pub reuse_port: bool,
-    /// `TCP_USER_TIMEOUT`: how long sent bytes may stay unacknowledged before the system ends the
-    /// connection; `None` leaves it to the system. Default 30 s.
+    /// Whether the IPv6 address `[::]` accepts IPv4 clients too, whose addresses are then reported
+    /// as IPv4 addresses. The port must be free on `0.0.0.0` as well. With `false`, `[::]` and
+    /// `0.0.0.0` can be bound at the same time. The setting of the system (`bindv6only`) has no
+    /// effect. Default `false`. Has no effect on other addresses, and on datagrams.
+    pub dual_stack: bool,
+    /// `TCP_USER_TIMEOUT`: the time for which sent bytes may stay unacknowledged before the system
+    /// ends the connection. `None` keeps the system's default. Default 30 s.
     pub unacknowledged_timeout: Option<Duration>,
     /// The permissions of a Unix socket's file, independent of the umask. A client needs the write
     /// bit to connect. At most 0o777. Default 0o600: only the user of this process.
     pub unix_mode: u32,
-    /// The group, by number, of the file of a Unix socket; `None` leaves that of the process.
-    /// Only root may name a group that its user is not in. Default `None`.
+    /// The group id of the file of a Unix socket; `None` keeps the group of the process. Only root
+    /// can set a group that the user of the process is not in. Default `None`.
     pub unix_group: Option<u32>,
     /// The owner of the file of a Unix socket, if the process runs as root and changes to this user
     /// after it has bound its addresses. The file is created with the rights of this user. In a
@@ -69,6 +88,7 @@ impl Default for ListenerOptions {
             backlog: 1024,
             reuse_address: true,
             reuse_port: false,
+            dual_stack: false,
             unacknowledged_timeout: Some(Duration::from_secs(30)),
             unix_mode: 0o600,
             unix_group: None,
@@ -79,6 +99,20 @@ impl Default for ListenerOptions {
 
 /// A bound socket that listens. Connections queue up from now on and are served by
 /// [`Server::serve`](crate::Server::serve).
+///
+/// ```no_run
+/// use echoline::{Connection, Listener, ListenerOptions, Server};
+///
+/// # #[tokio::main]
+/// # async fn main() -> std::io::Result<()> {
+/// // One server on a port and on a Unix socket that its group may use.
+/// let options = ListenerOptions { unix_mode: 0o660, ..ListenerOptions::default() };
+/// let mut listeners = Listener::bind(&"localhost:8080".parse()?, &options).await?;
+/// listeners.extend(Listener::bind(&"unix:/run/echo/sock".parse()?, &options).await?);
+/// Server::new(listeners).serve(async |mut client: Connection| client.echo().await).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Listener {
     socket: ListenerSocket,
@@ -96,10 +130,10 @@ enum ListenerSocket {
 
 impl Listener {
     /// Binds all socket addresses of `address`, or none. A name may have an IPv4 and an IPv6
-    /// address.
+    /// address. With port 0 all of them get the same free port.
     ///
-    /// A `tls://`, `ws://` or `wss://` address needs a [`transport`](Self::transport) that speaks
-    /// it before it is served. Cancel safe.
+    /// Before a `tls://`, `ws://` or `wss://` address is served, its listener needs a
+    /// [`transport`](Self::transport) for the protocol. Cancel safe.
     ///
     /// # Errors
     /// One sentence with the address and the reason. An address family that the host does not
@@ -113,22 +147,15 @@ impl Listener {
             let socket = ListenerSocket::Unix(socket.map_err(|error| say(address, &error))?);
             return Ok(vec![Self::new(socket, Scheme::Unix)]);
         }
-        let resolved = address.resolve().await.map_err(|error| say(address, &error))?;
-        let mut bound = Vec::new();
-        let mut missing = None;
-        for candidate in resolved {
-            // An IPv4-mapped IPv6 address (::ffff:127.0.0.1) is bound as its IPv4 address.
-            let candidate = SocketAddr::new(candidate.ip().to_canonical(), candidate.port());
-            match Self::bind_one(candidate, options) {
-                Ok(socket) => bound.push(Self::new(ListenerSocket::Tcp(socket), address.scheme())),
-                Err(error) if is_family_missing(&error) => missing = Some(error),
-                Err(error) => return Err(say(address, &error)),
-            }
-        }
-        match missing {
-            Some(error) if bound.is_empty() => Err(say(address, &error)),
-            _ => Ok(bound),
-        }
+        let mut resolved = address.resolve().await.map_err(|error| say(address, &error))?;
+        // An IPv4-mapped IPv6 address (::ffff:127.0.0.1) is bound as its IPv4 address.
+        resolved.iter_mut().for_each(|candidate| *candidate = canonical(*candidate));
+        let bound = bind_all(&resolved, |candidate| {
+            let socket = Self::bind_one(candidate, options)?;
+            let port = socket.local_addr()?.port();
+            Ok((Self::new(ListenerSocket::Tcp(socket), address.scheme()), port))
+        });
+        bound.map_err(|error| say(address, &error))
     }
 
     /// Binds for a server that adds no protocol. A scheme that requires one is an error.
@@ -144,7 +171,8 @@ impl Listener {
         Self::bind(address, &ListenerOptions::default()).await
     }
 
-    /// Refuses a listener whose scheme asks for a protocol that its transport does not speak.
+    /// Returns an error if the listener's scheme requires a protocol that its transport does not
+    /// speak.
     pub(crate) fn check_transport(&self) -> io::Result<()> {
         let Some(missing) = self.transport.missing(self.scheme) else { return Ok(()) };
         let text = format!("its transport has no {missing}: {}", how_to_serve(missing));
@@ -178,8 +206,8 @@ impl Listener {
     /// Returns the socket address that was bound, with the actual port if port 0 was requested.
     ///
     /// # Errors
-    /// [`io::ErrorKind::Unsupported`] for a Unix socket, which has a path:
-    /// [`address`](Self::address) tells it.
+    /// [`io::ErrorKind::Unsupported`] for a Unix socket, which has a path instead: use
+    /// [`address`](Self::address).
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         match &self.socket {
             ListenerSocket::Tcp(socket) => socket.local_addr(),
@@ -199,7 +227,7 @@ impl Listener {
         }
     }
 
-    /// Returns the address to which clients connect, with the port that was really bound.
+    /// Returns the address to which clients connect, with the bound port.
     ///
     /// # Errors
     /// The error of the system, which is not expected.
@@ -220,8 +248,8 @@ impl Listener {
         let domain = Domain::for_address(address);
         let socket = Socket::new(domain, Type::STREAM, Some(socket2::Protocol::TCP))?;
         if address.is_ipv6() {
-            // On every system, [::] and 0.0.0.0 can then be bound at the same time.
-            socket.set_only_v6(true)?;
+            // Set in both cases, because the default of the system (`bindv6only`) varies.
+            socket.set_only_v6(!options.dual_stack)?;
         }
         socket.set_reuse_address(options.reuse_address)?;
         socket.set_reuse_port(options.reuse_port)?;
@@ -261,9 +289,9 @@ impl Listener {
         Ok(Self::new(ListenerSocket::Tcp(listen(socket, options)?), scheme))
     }
 
-    /// Duplicates the socket for another process that takes it over with
-    /// [`inherit`](Self::inherit). Also returns the process that removes the socket's file. After
-    /// [`retire`] no queued connection is lost.
+    /// Duplicates the socket for another process, which takes it over with
+    /// [`inherit`](Self::inherit). Also returns the owner of the socket's file, who removes it.
+    /// Call [`retire`] on this server afterwards, so that no queued connection is lost.
     ///
     /// [`retire`]: crate::Shutdown::retire
     ///
@@ -276,8 +304,8 @@ impl Listener {
         }
     }
 
-    /// Closes the socket. The file of a Unix socket stays for another process that listens there
-    /// too.
+    /// Closes the socket. The file of a Unix socket stays, because another process listens on the
+    /// same socket.
     pub fn leave(self) {
         if let ListenerSocket::Unix(socket) = self.socket {
             socket.leave();
@@ -316,6 +344,7 @@ impl Listener {
     ///
     /// # Errors
     /// Like [`bind`](Self::bind).
+    #[doc(hidden)]
     pub async fn probe(address: &Address) -> io::Result<Vec<SocketAddr>> {
         if address.scheme() == Scheme::Unix {
             return Ok(Vec::new());
@@ -328,6 +357,9 @@ impl Listener {
             let bound = socket.and_then(|socket| {
                 // With `SO_REUSEADDR` two datagram sockets would share the port.
                 socket.set_reuse_address(!is_udp)?;
+                if candidate.is_ipv6() {
+                    socket.set_only_v6(true)?;
+                }
                 socket.bind(&candidate.into())
             });
             bound.map_err(|error| say(address, &error))?;
@@ -335,15 +367,16 @@ impl Listener {
         Ok(resolved)
     }
 
-    /// Checks whether a server that runs as root would listen on the Unix socket at `path`.
+    /// Checks the folder of the Unix socket at `path`, which a server that runs as root may refuse.
     ///
     /// # Errors
     /// If another user can replace files in its directory.
+    #[doc(hidden)]
     pub fn probe_folder(path: &Path) -> io::Result<()> {
         if FileUser::present() != 0 {
             return Ok(());
         }
-        // The next check reports a missing directory.
+        // A missing directory is no error here, because the next check reports it.
         SocketFolder::open(path).map_or(Ok(()), |folder| folder.refuse_exposed())
     }
 }

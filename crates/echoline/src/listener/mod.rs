@@ -6,6 +6,7 @@ pub(crate) mod address;
 pub(crate) mod bind;
 pub(crate) mod bind_error;
 mod file_user;
+pub(crate) mod one_port;
 mod socket_file;
 mod socket_folder;
 mod unix;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use super::admission::{self, Admission};
@@ -68,19 +69,19 @@ impl ServerInner {
         if self.shutdown.phase() == Phase::Retiring {
             return acceptor.leave();
         }
-        // Bounded, so that a flood of connections cannot prolong the drain.
+        // The number is bounded, so that a flood of connections cannot prolong the drain.
         let most = self.live.config().limits.max_connections.saturating_add(ACCEPT_BATCH);
         for queued in acceptor.drain_queue(accept_errors.reserve, accept_errors.words).take(most) {
             match queued {
                 DrainedConnection::Connection(stream, peer) => {
-                    self.handle_accept(stream, peer, &context, &handler)
+                    drop(self.handle_accept(stream, peer, &context, &handler));
                 }
                 DrainedConnection::Refused => self.registry.count_descriptor_refusal(),
             }
         }
     }
 
-    /// Serves the queued connections. Returns how long to pause accepting, if at all.
+    /// Serves the queued connections. Returns the time for which accepting must pause, if any.
     fn accept_batch<H, F, E>(
         &self,
         first: AcceptOutcome,
@@ -99,7 +100,7 @@ impl ServerInner {
             match first.take().unwrap_or_else(|| acceptor.accept_now()) {
                 AcceptOutcome::Connection(stream, peer) => {
                     accept_errors.backoff.reset();
-                    self.handle_accept(stream, peer, context, handler);
+                    drop(self.handle_accept(stream, peer, context, handler));
                 }
                 AcceptOutcome::ConnectionLost => {}
                 AcceptOutcome::QueueEmpty => break,
@@ -121,14 +122,19 @@ impl ServerInner {
         None
     }
 
-    /// Gives a new connection its slot and starts its handler, or refuses it if no slot is free.
-    fn handle_accept<H, F, E>(
+    /// Gives a new connection its slot and starts its handler. Returns the task, which runs on if
+    /// the handle is dropped and whose result is the close reason.
+    ///
+    /// # Errors
+    /// The close reason of a connection that gets no handler, for example because no slot is free.
+    pub(super) fn handle_accept<H, F, E>(
         &self,
         stream: Stream,
         peer: Option<SocketAddr>,
         context: &ListenerContext,
         handler: &H,
-    ) where
+    ) -> Result<JoinHandle<Closed>, Closed>
+    where
         H: Fn(Connection) -> F + Clone + Send + 'static,
         F: Future<Output = Result<(), E>> + Send + 'static,
         E: Into<BoxError> + 'static,
@@ -142,51 +148,45 @@ impl ServerInner {
         if count == CountedAddress::Peer
             && let Err(refusal) = self.admission.take(&origin)
         {
-            return admission::refuse(
-                refusal,
-                stream,
-                &origin,
-                &context.transport,
-                &config,
-                &self.registry,
-            );
+            let (transport, registry) = (&context.transport, &self.registry);
+            admission::refuse(refusal, stream, &origin, transport, &config, registry);
+            return Err(refusal.closed());
         }
         let Some(worker) = self.workers.least_loaded() else {
-            return self.refuse(stream, &origin, context, Closed::Busy);
+            return Err(self.refuse(stream, &origin, context, Closed::Busy));
         };
         let slot = match self.registry.take(&origin, &config.limits, count, worker.stats()) {
             Ok(slot) => slot,
-            Err(closed) => return self.refuse(stream, &origin, context, closed),
+            Err(closed) => return Err(self.refuse(stream, &origin, context, closed)),
         };
         tracing::debug!(slot = slot.number(), peer = %PeerDisplay(peer), "connected");
-        // Decided in the order of acceptance, so that each connection has the same faults in every
-        // run.
+        // The faults are chosen in the order of acceptance, so that each connection has the same
+        // faults in every run.
         let planned = context.faults.as_ref().map(Faults::next_connection);
         let _entered = worker.enter();
         let mut stream = match worker.adopt(stream) {
             Ok(stream) => stream,
             Err(error) => {
                 tracing::warn!(peer = %PeerDisplay(peer), %error, "cannot serve a connection");
-                slot.count(Err(Closed::from(error)));
-                return;
+                return Err(slot.count(Err(Closed::from(error))));
             }
         };
         if planned.as_ref().is_some_and(ConnectionFaults::refuse) {
             stream.reset_on_close();
-            slot.count(Err(Closed::Reset));
+            Err(slot.count(Err(Closed::Reset)))
         } else if context.transport.is_plain() {
             let stream = fault::wrap_socket(stream, planned.as_ref());
             let stream = fault::wrap_stream(stream, planned);
             let connection = Connection::with_config(stream, config, Some(Arc::clone(&slot)));
             // A handler that panics before its first await must not end the accepting task.
             match catch_panic(|| handler(connection)) {
-                Ok(dialogue) => worker.spawn(HandlerTask::new(dialogue, slot)),
-                Err(_) => _ = slot.count(Err(Closed::Panicked)),
+                Ok(dialogue) => Ok(worker.spawn(HandlerTask::new(dialogue, slot))),
+                Err(_) => Err(slot.count(Err(Closed::Panicked))),
             }
         } else {
             let (transport, handler) = (Arc::clone(&context.transport), handler.clone());
             let (held, admission) = (Arc::clone(&slot), self.admission.clone());
-            worker.spawn(HandlerTask::new(
+            Ok(worker.spawn(HandlerTask::new(
                 async move {
                     let stream = fault::wrap_socket(stream, planned.as_ref());
                     let opened =
@@ -204,17 +204,24 @@ impl ServerInner {
                     }
                 },
                 slot,
-            ));
+            )))
         }
     }
 
-    fn refuse(&self, stream: Stream, origin: &Origin, context: &ListenerContext, closed: Closed) {
+    fn refuse(
+        &self,
+        stream: Stream,
+        origin: &Origin,
+        context: &ListenerContext,
+        closed: Closed,
+    ) -> Closed {
         tracing::debug!(peer = %PeerDisplay(origin.peer), reason = closed.label(), "refused");
         self.registry.count_refusal(origin, closed);
         let config = self.live.config();
         if let Some(words) = config.refusal(&context.transport, closed) {
             Connection::with_config(stream, config, None).close_with(&words);
         }
+        closed
     }
 }
 

@@ -4,12 +4,31 @@ use std::collections::BTreeMap;
 
 use crate::connection::limits::Closed;
 
-/// The report of a server that has ended. Every connection is counted in it once.
+/// The report of a server that has ended. It counts every connection once.
+///
+/// ```
+/// use echoline::testing::TestServer;
+/// use echoline::{Closed, Connection};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let server = TestServer::new(async |mut client: Connection| client.echo().await);
+/// let mut client = server.connect();
+/// client.shutdown_write().await;
+/// client.expect_end().await;
+/// let report = server.stop().await;
+/// assert_eq!((report.accepted, report.count(Closed::EndOfStream)), (1, 1));
+/// assert!(report.is_clean());
+/// for (closed, count) in &report.ends {
+///     println!("{}: {count}", closed.label());
+/// }
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// Accepted connections, refused ones included.
+    /// The number of accepted connections, including refused ones.
     pub accepted: u64,
-    /// Connections whose handler did not end after the server had aborted them.
+    /// The number of connections whose handler did not end after the server had aborted them.
     pub still_open: u64,
     /// The number of connections for each close reason.
     pub ends: BTreeMap<Closed, u64>,
@@ -22,7 +41,7 @@ impl Report {
         self.ends.get(&closed.counted()).copied().unwrap_or_default()
     }
 
-    /// Returns whether every connection ended in order: none was aborted, none is left.
+    /// Returns whether every connection ended in order: none was aborted, and none is still open.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.count(Closed::Aborted) == 0 && self.still_open == 0

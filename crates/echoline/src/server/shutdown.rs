@@ -7,9 +7,20 @@ use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 
 /// The phases of a server. A phase never returns to an earlier one.
+///
+/// ```
+/// use echoline::{Phase, Shutdown};
+///
+/// let shutdown = Shutdown::new();
+/// assert_eq!(shutdown.phase(), Phase::Running);
+/// shutdown.abort();
+/// shutdown.drain();
+/// assert_eq!(shutdown.phase(), Phase::Aborting);
+/// assert!(Phase::Draining < Phase::Aborting);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
-    /// Accepting and serving.
+    /// The server accepts and serves connections.
     Running,
     /// The server no longer accepts connections, because another process accepts on the same
     /// sockets. Open connections continue unchanged.
@@ -17,15 +28,31 @@ pub enum Phase {
     /// The server no longer accepts connections. Open connections end once they have answered the
     /// input that they received.
     Draining,
-    /// Connections end at once.
+    /// The server ends all connections at once.
     Aborting,
 }
 
 /// A handle that ends a server. It may be used from any thread and any number of times; clones are
 /// the same handle.
 ///
-/// It holds one atomic phase and one list of tasks that wait for the next phase. Reading the phase
-/// costs a connection one load, and a change of phase wakes each connection once.
+/// ```
+/// use echoline::{Connection, Server};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> std::io::Result<()> {
+/// let server = Server::bind("127.0.0.1:0").await?;
+/// let shutdown = server.shutdown();
+/// let handler = async |mut client: Connection| client.echo().await;
+/// let serving = tokio::spawn(server.serve_until(handler, std::future::pending()));
+/// // From another task or thread, for example when the configuration asks for it:
+/// shutdown.drain();
+/// assert!(serving.await??.is_clean());
+/// # Ok(())
+/// # }
+/// ```
+///
+/// It contains one atomic phase and one list of tasks that wait for the next phase. A connection
+/// reads the phase with one atomic load, and a change of the phase wakes each connection once.
 #[derive(Clone, Debug, Default)]
 pub struct Shutdown {
     state: Arc<ShutdownState>,
@@ -84,7 +111,7 @@ impl Shutdown {
         }
     }
 
-    /// Completes at the next change of phase after this call.
+    /// Returns a future that completes at the next change of the phase after this call.
     pub(crate) fn changed(&self) -> OwnedNotified {
         Arc::clone(&self.state.changed).notified_owned()
     }

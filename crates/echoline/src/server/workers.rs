@@ -15,12 +15,17 @@ use std::{io, thread};
 
 use tokio::runtime::{Builder, EnterGuard, Handle, Runtime, RuntimeMetrics};
 use tokio::sync::oneshot;
-use tokio::time::Instant;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
 
 use super::failure::ServerFailure;
 use crate::connection::buffers;
 use crate::metrics::worker_stats::{Metering, WorkerStats};
 use crate::transport::stream::Stream;
+
+/// Maximum wait, and the interval of the checks, for tasks that are about to end.
+const LEFT_TASKS_PATIENCE: Duration = Duration::from_millis(50);
+const LEFT_TASKS_PAUSE: Duration = Duration::from_millis(1);
 
 /// The workers of a server.
 #[derive(Debug)]
@@ -33,15 +38,17 @@ pub(crate) struct Workers {
 pub(crate) struct Worker {
     runtime: Handle,
     stats: Arc<WorkerStats>,
-    /// Dropped to end the worker's thread; `None` if the runtime belongs to the caller.
+    /// Dropping the sender ends the worker's thread. `None` if the runtime belongs to the caller.
     stop: Option<oneshot::Sender<()>>,
+    /// The number of tasks that belong to the server itself.
+    own_tasks: usize,
 }
 
 impl Workers {
     /// Uses the caller's runtime as the only worker.
     pub(crate) fn current(metering: Metering) -> Self {
         let stats = Arc::new(WorkerStats::new(metering));
-        let worker = Worker { runtime: Handle::current(), stats, stop: None };
+        let worker = Worker { runtime: Handle::current(), stats, stop: None, own_tasks: 0 };
         Self { workers: vec![worker] }
     }
 
@@ -71,8 +78,27 @@ impl Workers {
         self.workers.iter().map(observed).collect()
     }
 
-    /// Returns the worker with the fewest connections, the first of several; `None` if all have
-    /// panicked.
+    /// Logs the number of tasks that handlers have spawned on the threads of this server and that
+    /// have not ended. They are dropped with the threads. To be called after the last connection
+    /// has ended. The level is `debug`, because a task that serves its thread may have no end.
+    pub(crate) async fn report_left_tasks(&self) {
+        if !tracing::enabled!(tracing::Level::DEBUG) {
+            return;
+        }
+        let left = || self.workers.iter().map(Worker::left_tasks).sum::<usize>();
+        // The task of the last connection ends just after its slot is released.
+        let until = Instant::now() + LEFT_TASKS_PATIENCE;
+        while left() > 0 && Instant::now() < until {
+            sleep(LEFT_TASKS_PAUSE).await;
+        }
+        let tasks = left();
+        if tasks > 0 {
+            tracing::debug!(tasks, "dropping tasks that handlers spawned and did not wait for");
+        }
+    }
+
+    /// Returns the worker with the fewest connections, or the first of several such workers; `None`
+    /// if all workers have panicked.
     pub(crate) fn least_loaded(&self) -> Option<&Worker> {
         let alive = self.workers.iter().filter(|worker| !worker.stats.is_lost());
         alive.min_by_key(|worker| worker.stats.open.load(Ordering::Relaxed))
@@ -80,7 +106,7 @@ impl Workers {
 }
 
 impl Worker {
-    /// Returns the statistics of its connections.
+    /// Returns the statistics of this worker's connections.
     pub(crate) fn stats(&self) -> &Arc<WorkerStats> {
         &self.stats
     }
@@ -90,15 +116,26 @@ impl Worker {
         self.runtime.enter()
     }
 
-    /// Moves a socket from the accepting thread to this worker, whose runtime must be the
-    /// current one: a socket belongs to the runtime that it is registered with.
+    /// Moves a socket from the runtime of the accepting thread to that of this worker, by
+    /// registering it again. The worker's runtime must be the current one.
     pub(crate) fn adopt(&self, stream: Stream) -> io::Result<Stream> {
         if self.stop.is_none() { Ok(stream) } else { stream.move_here() }
     }
 
     /// Runs the task of a connection on this worker.
-    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        drop(self.runtime.spawn(task));
+    pub(crate) fn spawn<T>(&self, task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T>
+    where
+        T: Send + 'static,
+    {
+        self.runtime.spawn(task)
+    }
+
+    /// Returns the number of tasks that are neither the server's own nor the caller's.
+    fn left_tasks(&self) -> usize {
+        match self.stop {
+            Some(_) => self.runtime.metrics().num_alive_tasks().saturating_sub(self.own_tasks),
+            None => 0,
+        }
     }
 
     fn start(
@@ -117,7 +154,8 @@ impl Worker {
                 failure.note(&part, panic);
             });
         })?;
-        Ok(Self { runtime, stats, stop: Some(stop) })
+        let own_tasks = usize::from(busy_poll.is_some());
+        Ok(Self { runtime, stats, stop: Some(stop), own_tasks })
     }
 }
 
@@ -135,16 +173,16 @@ fn run(
     // An error means that the sender was dropped, which is the signal.
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| runtime.block_on(stopped))) {
         fail(&*panic);
-        // The unwinding drops the runtime, and connections that are dropped by it tell their peers
-        // of a server error.
+        // Continue to unwind. This drops the runtime and its connections, and connections that are
+        // dropped during a panic tell their peers about a server error.
         resume_unwind(panic);
     }
 }
 
-/// Keeps the runtime looking for events without sleeping while something is going on.
+/// Keeps the runtime polling for events without sleeping, while there is activity.
 ///
 /// A task that yields makes the runtime poll for events with a time-out of zero. If nothing was
-/// read for `length`, the task sleeps until the next read, and so does the thread.
+/// read for `length`, the task waits until the next read, and the thread can sleep.
 async fn spin(length: Duration) {
     loop {
         let mut seen = buffers::activity();
@@ -171,9 +209,9 @@ async fn spin(length: Duration) {
 /// Starts a thread that runs `work` on its own current-thread runtime. Returns the handle of that
 /// runtime.
 ///
-/// The thread is started before the runtime is created, and the thread drops the runtime. If the
-/// thread could not be started, the caller would have to drop the runtime, which panics in an async
-/// context.
+/// The thread is started before the runtime is created, and the thread drops the runtime. In the
+/// reverse order, if the thread could not be started, the caller would have to drop the runtime,
+/// which panics in an async context.
 ///
 /// # Errors
 /// One sentence if the system has no thread, descriptor or memory left.

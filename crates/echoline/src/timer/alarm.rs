@@ -1,4 +1,4 @@
-//! Wakes many waiters, each at its time, more precisely than the runtime's timer, which ticks
+//! Wakes many waiters at their due times. It is more precise than the runtime's timer, which ticks
 //! once per millisecond.
 
 use std::cmp::Reverse;
@@ -19,7 +19,7 @@ use echoline_base::poison::IgnorePoison;
 /// The precision of a wake-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precision {
-    /// Precise to the millisecond: the runtime's own timer, which tests can pause.
+    /// Precise to the millisecond. Uses the runtime's own timer, which tests can pause.
     Tick,
     /// Precise to some tens of microseconds: a timer of the system. If the thread polls before each
     /// due time, precise to a few microseconds.
@@ -30,8 +30,8 @@ pub enum Precision {
 #[derive(Debug)]
 pub struct Alarm {
     precision: Precision,
-    /// At most one entry for each connection, plus old entries of tasks that something else has
-    /// woken.
+    /// The waiting tasks. There is at most one entry for each connection, plus outdated entries of
+    /// tasks that were woken by something else.
     wakers: Mutex<BinaryHeap<Reverse<ScheduledWaker>>>,
     /// Signals that the next due time has changed.
     changed: Notify,
@@ -210,7 +210,8 @@ mod tests {
         let start = Instant::now();
         let woken = Arc::new(Mutex::new(Vec::new()));
         let mut waits = tokio::task::JoinSet::new();
-        // Long enough that all of them wait before the first is due, even on a busy host.
+        // The times are long enough that all tasks wait before the first is due, even on a busy
+        // host.
         for millis in [300, 100, 200] {
             let (alarm, woken) = (Arc::clone(&alarm), Arc::clone(&woken));
             waits.spawn(async move {

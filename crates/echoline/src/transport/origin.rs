@@ -1,4 +1,4 @@
-//! The origin of a connection: its peer, the client that a proxy names, and the facts of its TLS.
+//! The origin of a connection: its peer, the client that a proxy names, and its TLS parameters.
 
 use std::net::SocketAddr;
 
@@ -19,11 +19,11 @@ pub struct Origin {
     pub uid: Option<u32>,
     /// The address of the client, as a trusted proxy names it.
     pub source: Option<SocketAddr>,
-    /// Whether a trusted proxy connects for itself, as in a health check.
+    /// Whether a trusted proxy has connected on its own behalf, for example for a health check.
     pub is_proxy_itself: bool,
     /// The negotiated TLS parameters; `None` without TLS.
     pub tls: Option<TlsFacts>,
-    /// The reason for which a step failed, in words for a log or a user, if it says more than
+    /// The text for a log or a user that explains why a step failed, if it says more than
     /// [`Closed`](crate::Closed).
     pub failure: Option<String>,
 }

@@ -14,9 +14,10 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::sleep;
 
 use crate::connection::limits::Closed;
+use crate::listener::address::canonical;
 use echoline_base::backoff::Backoff;
 
-/// First and maximum pause before a retry when the queue of a Unix socket is full.
+/// The first and the longest pause before a retry if the queue of a Unix socket is full.
 const QUEUE_PAUSE: Duration = Duration::from_millis(1);
 const QUEUE_PAUSE_MAX: Duration = Duration::from_millis(50);
 
@@ -30,7 +31,23 @@ pub struct Stream(StreamKind);
 enum StreamKind {
     Tcp(TcpStream),
     Unix(UnixStream),
-    Layered(Box<dyn Layer<Below = Stream>>),
+    Layered(Box<dyn InnerStream>),
+}
+
+/// A stream that is not a plain socket: a layer over another one, or a stream in memory.
+pub(crate) trait InnerStream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// Passes a notice on to the socket below, if there is one.
+    fn signal(&mut self, signal: CloseSignal);
+}
+
+impl<L: Layer<Below = Stream>> InnerStream for L {
+    fn signal(&mut self, signal: CloseSignal) {
+        match signal {
+            CloseSignal::Ends(closed) => self.note_end(closed),
+            CloseSignal::Reset => self.below().reset_on_close(),
+            CloseSignal::Cork => self.below().cork(),
+        }
+    }
 }
 
 impl Stream {
@@ -45,7 +62,8 @@ impl Stream {
         let mut backoff = Backoff::new(QUEUE_PAUSE, QUEUE_PAUSE_MAX);
         loop {
             match UnixStream::connect(name.as_deref().unwrap_or(path)).await {
-                // Polling is the only way to wait: unlike TCP, connect(2) fails at once (unix(7)).
+                // Polling is the only way to wait, because connect(2) of a Unix socket fails at
+                // once if the queue is full (unix(7)).
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     sleep(backoff.next_delay()).await;
                 }
@@ -60,6 +78,11 @@ impl Stream {
         Self(StreamKind::Layered(Box::new(layer)))
     }
 
+    /// Returns a stream without a socket.
+    pub(crate) fn in_memory(stream: impl InnerStream) -> Self {
+        Self(StreamKind::Layered(Box::new(stream)))
+    }
+
     /// Returns the TCP socket; `None` for a layered stream and for another kind of socket.
     #[must_use]
     pub fn tcp(&self) -> Option<&TcpStream> {
@@ -69,16 +92,17 @@ impl Stream {
         }
     }
 
-    /// Returns the address of the peer's TCP socket; `None` for all other streams.
+    /// Returns the address of the peer's TCP socket; `None` for all other streams. The peer of a
+    /// dual-stack socket has its IPv4 address.
     #[must_use]
     pub fn peer_addr(&self) -> Option<SocketAddr> {
-        self.tcp()?.peer_addr().ok()
+        self.tcp()?.peer_addr().ok().map(canonical)
     }
 
     /// Returns the address of this end's TCP socket; `None` for all other streams.
     #[must_use]
     pub fn local_addr(&self) -> Option<SocketAddr> {
-        self.tcp()?.local_addr().ok()
+        self.tcp()?.local_addr().ok().map(canonical)
     }
 
     /// Returns the user ID of the process at the other end of a Unix socket (`SO_PEERCRED`,
@@ -91,10 +115,11 @@ impl Stream {
         }
     }
 
-    /// Sends as much of `words` as the socket takes at once, and closes it: the cheapest refusal.
-    /// The peer may not receive the words if it has sent input that was not read.
+    /// Sends as much of `words` as the socket takes at once, and closes the socket. This is the
+    /// cheapest refusal. If the peer has sent input that was not read, it may not receive the
+    /// words.
     pub(crate) fn end_at_once(self, words: &str) {
-        // The rest of the words is lost, in exchange for a cheap refusal.
+        // The result does not matter. The rest of the words is lost, which keeps the refusal cheap.
         let _ = match &self.0 {
             StreamKind::Tcp(socket) => socket.try_write(words.as_bytes()),
             StreamKind::Unix(socket) => socket.try_write(words.as_bytes()),
@@ -102,33 +127,34 @@ impl Stream {
         };
     }
 
-    /// Makes the socket below all layers reset its connection on close. Otherwise a peer that takes
-    /// nothing would make the system keep the unsent bytes for minutes. A Unix socket keeps nothing
-    /// and just closes.
+    /// Makes the socket below all layers reset its connection on close. Otherwise the system would
+    /// keep unsent bytes for minutes if the peer reads nothing. A Unix socket keeps no bytes, so it
+    /// needs no reset.
     pub fn reset_on_close(&mut self) {
         match &mut self.0 {
-            // It fails only on a closed socket, which needs no reset.
+            // The call fails only on a closed socket, which needs no reset.
             StreamKind::Tcp(socket) => drop(socket.set_zero_linger()),
             StreamKind::Unix(_) => {}
-            StreamKind::Layered(layer) => layer.below().reset_on_close(),
+            StreamKind::Layered(layer) => layer.signal(CloseSignal::Reset),
         }
     }
 
     /// Makes the TCP socket below all layers hold its output until the stream ends, for 200 ms at
-    /// most (tcp(7), `TCP_CORK`). The output and the end then leave in one segment.
+    /// most (tcp(7), `TCP_CORK`). The output and the end of the stream are then sent in one
+    /// segment.
     pub(crate) fn cork(&mut self) {
         match &mut self.0 {
-            // It fails only on a closed socket, which has nothing to send.
+            // The call fails only on a closed socket, which has nothing to send.
             StreamKind::Tcp(socket) => drop(SockRef::from(&*socket).set_tcp_cork(true)),
             StreamKind::Unix(_) => {}
-            StreamKind::Layered(layer) => layer.below().cork(),
+            StreamKind::Layered(layer) => layer.signal(CloseSignal::Cork),
         }
     }
 
-    /// Tells the layers, if there are any, the close reason of the connection.
+    /// Tells the layers the close reason of the connection.
     pub fn note_end(&mut self, closed: Closed) {
         if let StreamKind::Layered(layer) = &mut self.0 {
-            layer.note_end(closed);
+            layer.signal(CloseSignal::Ends(closed));
         }
     }
 
@@ -136,7 +162,7 @@ impl Stream {
     /// once. Then closes the socket.
     pub fn shutdown_now(mut self) {
         if let StreamKind::Layered(layer) = &mut self.0 {
-            // The connection ends here, so the result does not matter.
+            // The result does not matter, because the connection ends here.
             let cx = &mut Context::from_waker(std::task::Waker::noop());
             let _ = Pin::new(layer).poll_shutdown(cx);
         }
@@ -158,7 +184,7 @@ impl Stream {
         !matches!(self.0, StreamKind::Layered(_))
     }
 
-    /// Returns the plain socket, which does not block, to be used without the runtime.
+    /// Returns the plain socket for use without the runtime. It is non-blocking.
     ///
     /// # Errors
     /// [`io::ErrorKind::Unsupported`] for a layered stream, or an error of the runtime.
@@ -166,7 +192,7 @@ impl Stream {
         self.into_socket().map(OwnedFd::from)
     }
 
-    /// Returns the plain socket, to be used without a runtime; it does not block.
+    /// Returns the plain socket for use without a runtime. It is non-blocking.
     pub(crate) fn into_socket(self) -> io::Result<socket2::Socket> {
         match self.0 {
             StreamKind::Tcp(socket) => Ok(socket.into_std()?.into()),
@@ -275,8 +301,8 @@ pub trait Layer: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// layer.
     fn below(&mut self) -> &mut Self::Below;
 
-    /// Notes that the connection is about to be closed for this reason, for protocols that tell
-    /// their peer. Passed on to the streams below.
+    /// Notifies the layer that the connection will be closed for this reason, because some
+    /// protocols send the reason to the peer. The default passes the notice on to the stream below.
     fn note_end(&mut self, closed: Closed) {
         signal_close(self.below(), CloseSignal::Ends(closed));
     }
@@ -285,17 +311,17 @@ pub trait Layer: AsyncRead + AsyncWrite + Unpin + Send + 'static {
 /// A notice to the streams below a connection that is about to close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CloseSignal {
-    /// The connection is about to be closed, with this close reason.
+    /// The connection will be closed, with this close reason.
     Ends(Closed),
     /// The socket must reset its connection when it is closed.
     Reset,
-    /// The socket must hold its output until the stream ends, so that both leave in one segment.
+    /// The socket must hold its output until the stream ends, so that both are sent in one segment.
     Cork,
 }
 
-/// Sends the notice to `stream`, if its type accepts one. Without a reset the system would go on
-/// sending the pending bytes after the close. If the peer reads nothing, it would keep them for
-/// minutes.
+/// Passes the notice to `stream`, if its type accepts one. Without a reset, the system would
+/// continue to send the pending bytes after the close. If the peer reads nothing, it would keep the
+/// bytes for minutes.
 pub(crate) fn signal_close<S: 'static>(stream: &mut S, word: CloseSignal) {
     let stream: &mut dyn Any = stream;
     if let Some(stream) = stream.downcast_mut::<Stream>() {

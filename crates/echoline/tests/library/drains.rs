@@ -20,9 +20,10 @@ async fn regression_a_drain_reads_once_more_before_it_ends_a_connection() {
             let step = step.clone();
             async move {
                 client.phase_reached(Phase::Draining).await;
-                // Polls for a line once, which registers for the drain. Then it is busy.
+                // The handler polls for a line once, which registers it for the drain. Then it is
+                // busy.
                 let looked = timeout(Duration::ZERO, client.read_line()).await;
-                assert!(looked.is_err(), "nothing has come");
+                assert!(looked.is_err(), "no line has arrived");
                 sleep(LONGER_THAN_QUIET).await;
                 step.send(()).await.unwrap();
                 while !has_arrived(&client) {
@@ -74,8 +75,8 @@ async fn regression_no_line_of_a_busy_client_is_unanswered_after_a_drain() {
     }
 }
 
-/// Sends a line after each answer until the end of the stream is there; returns the line that has
-/// no answer, if there is one. Counts itself in `busy` after a few answers.
+/// Sends a line after each answer until the stream ends. Returns the line that has no answer, if
+/// there is one. After a few answers it adds one to `busy`.
 fn talk_to_the_end(address: std::net::SocketAddr, busy: &AtomicUsize) -> Option<String> {
     let mut stream = std::net::TcpStream::connect(address).unwrap();
     stream.set_nodelay(true).unwrap();
@@ -85,7 +86,8 @@ fn talk_to_the_end(address: std::net::SocketAddr, busy: &AtomicUsize) -> Option<
         stream.set_nonblocking(true).unwrap();
         let is_over = stream.peek(&mut [0]).is_ok_and(|length| length == 0);
         stream.set_nonblocking(false).unwrap();
-        // The server waits 200 ms for the next line; a busy machine can take longer to send it.
+        // The server waits 200 ms for the next line. On a busy machine, this client may take longer
+        // to send it.
         let is_late = answered.elapsed() > Duration::from_millis(100);
         let line = format!("line {number}\n");
         if is_over || std::io::Write::write_all(&mut stream, line.as_bytes()).is_err() {
@@ -101,16 +103,17 @@ fn talk_to_the_end(address: std::net::SocketAddr, busy: &AtomicUsize) -> Option<
             busy.fetch_add(1, Ordering::Relaxed);
         }
     }
-    unreachable!("the numbers do not end")
+    unreachable!("the range of numbers has no end")
 }
 
-/// Returns whether the system has bytes of the client. The runtime may not have noticed them yet.
+/// Returns whether the socket has received bytes that were not read yet. The runtime may not know
+/// of them yet.
 fn has_arrived(client: &Connection) -> bool {
     let socket = socket2::SockRef::from(client.get_ref().tcp().unwrap());
     socket.peek(&mut [std::mem::MaybeUninit::uninit()]).is_ok_and(|length| length > 0)
 }
 
-/// Issue 11, item E: a client that never stops sending does not delay a drain for ever.
+/// Issue 11, item E: a client that never stops sending does not delay a drain forever.
 #[tokio::test]
 async fn regression_a_client_that_never_stops_is_drained() {
     let server = Running::start(Limits::default(), 1, echo).await;
@@ -236,10 +239,7 @@ async fn regression_a_handler_that_only_writes_learns_of_the_drain() {
 /// Issue 11, item 26: only a retiring server logs that its connections continue.
 #[tokio::test]
 async fn regression_a_drain_does_not_log_that_connections_continue() {
-    let log = Arc::new(Mutex::new(Vec::new()));
-    let writer = Arc::clone(&log);
-    let lines = tracing_subscriber::fmt().with_writer(move || Lines(Arc::clone(&writer)));
-    let _here = tracing::subscriber::set_default(lines.finish());
+    let (text, _here) = log();
     for _ in 0..50 {
         let server = Server::bind("127.0.0.1:0").await.unwrap();
         let shutdown = server.shutdown();
@@ -248,7 +248,6 @@ async fn regression_a_drain_does_not_log_that_connections_continue() {
         shutdown.drain();
         serving.await.unwrap().unwrap();
     }
-    let text = || String::from_utf8(log.lock().unwrap().clone()).unwrap();
     assert!(!text().contains("open ones continue"), "{}", text());
     let server = Running::start(Limits::default(), 0, echo).await;
     server.shutdown.retire();
@@ -256,7 +255,46 @@ async fn regression_a_drain_does_not_log_that_connections_continue() {
     assert!(text().contains("open ones continue"), "{}", text());
 }
 
-/// Keeps the log of a test.
+/// Issue 15, item 4: tasks that handlers leave on the threads of a server are not drained, and the
+/// log says so.
+#[tokio::test]
+async fn tasks_that_handlers_leave_behind_are_logged() {
+    async fn leave(mut client: Connection) -> Result<(), Closed> {
+        drop(tokio::spawn(std::future::pending::<()>()));
+        client.write_line("left").await
+    }
+    let (text, _here) = log();
+    for workers in [1, 2, 0] {
+        let server = Running::start(Limits::default(), workers, echo).await;
+        let mut client = server.connect().await;
+        exchange(&mut client, "a line").await;
+        drop(client);
+        server.drain().await;
+    }
+    assert!(!text().contains("tasks that handlers spawned"), "{}", text());
+    for (workers, warning) in [(0, false), (2, true)] {
+        let server = Running::start(Limits::default(), workers, leave).await;
+        for _ in 0..3 {
+            assert_eq!(rest(&mut server.connect().await).await, "left\n");
+        }
+        server.drain().await;
+        let wanted = "dropping tasks that handlers spawned and did not wait for tasks=3";
+        assert_eq!(text().contains(wanted), warning, "{workers} workers: {}", text());
+    }
+}
+
+/// Starts to keep the log of this thread. Returns its text so far, and the guard that ends it.
+fn log() -> (impl Fn() -> String, tracing::subscriber::DefaultGuard) {
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let writer = Arc::clone(&log);
+    let lines = tracing_subscriber::fmt().with_ansi(false);
+    let lines = lines.with_max_level(tracing::Level::DEBUG);
+    let lines = lines.with_writer(move || Lines(Arc::clone(&writer)));
+    let guard = tracing::subscriber::set_default(lines.finish());
+    (move || String::from_utf8(log.lock().unwrap().clone()).unwrap(), guard)
+}
+
+/// A writer that keeps the log of a test.
 struct Lines(Arc<Mutex<Vec<u8>>>);
 
 impl std::io::Write for Lines {

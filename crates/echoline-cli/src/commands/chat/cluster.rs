@@ -1,4 +1,4 @@
-//! `echoline chat --bus`: the flags of a cluster, and a chat that is a node of one.
+//! `echoline chat --bus`: the flags of a cluster, and a chat that is a node of a cluster.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ use echoline_chat_nats::{
     StreamDriver,
 };
 
-/// The time that a shutdown waits until the other nodes know of it.
+/// The time that a shutdown waits until the other nodes have received its notice.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The flags of a node.
@@ -163,7 +163,7 @@ impl ClusterArgs {
         self.bus.is_some()
     }
 
-    /// Refuses --cluster without --bus, because such a chat would have no other nodes.
+    /// Returns an error for --cluster without --bus, because such a chat would have no other nodes.
     pub(crate) fn refuse_half(&self) -> anyhow::Result<()> {
         if self.bus.is_none()
             && let Some(cluster) = &self.stream.cluster
@@ -176,7 +176,7 @@ impl ClusterArgs {
         Ok(())
     }
 
-    /// Returns the addresses, if they contain a login.
+    /// Returns the value of `--bus` if it contains a login.
     pub(crate) fn login(&self) -> Option<&str> {
         let servers = self.bus.as_ref()?.reveal();
         servers.contains('@').then_some(servers)
@@ -349,7 +349,8 @@ fn driver_figures(driver: &DriverStatus) -> Vec<ExtraMetric> {
     figures
 }
 
-/// Returns a warning if the process list shows the login of the NATS servers.
+/// Returns a warning if the login of the NATS servers is on the command line, because the process
+/// list shows it to every user.
 pub(crate) fn command_line_warning(servers: &SecretText) -> Option<&'static str> {
     let servers = servers.reveal();
     let contains = |argument: OsString| argument.to_string_lossy().contains(servers);

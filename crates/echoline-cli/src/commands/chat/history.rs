@@ -16,7 +16,7 @@ use crate::files::shared_files::SharedFilesArgs;
 use echoline_chat::history::{HistoryReader, StoreError, StoredLine, erase, restore};
 use echoline_chat::{ChatSettings, Name, terminal_text};
 
-/// The folder of a chat.
+/// The flag that names the history folder of a chat.
 #[derive(Debug, Args)]
 pub(crate) struct DataArgs {
     /// Folder in which the chat keeps its history.
@@ -139,7 +139,8 @@ pub(crate) fn back_up(flags: &BackupArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns the file to write: FILE, or the target of a symbolic link FILE if `--force` replaces it.
+/// Returns the file to write: FILE itself, or its target if FILE is a symbolic link and `--force`
+/// is set.
 fn target(flags: &BackupArgs, reader: &HistoryReader) -> anyhow::Result<PathBuf> {
     let shown = flags.file.display();
     let file = match fs::symlink_metadata(&flags.file) {
@@ -159,7 +160,7 @@ fn target(flags: &BackupArgs, reader: &HistoryReader) -> anyhow::Result<PathBuf>
     Ok(file)
 }
 
-/// Puts a backup into a folder without a history.
+/// Restores a backup into a folder that has no history yet.
 pub(crate) fn put_back(flags: &RestoreArgs) -> anyhow::Result<ExitCode> {
     let shared = flags.shared_files.folder();
     restore(&flags.folder, shared, &flags.file).context("cannot restore the backup")?;
@@ -192,7 +193,7 @@ pub(crate) fn export(flags: &ExportArgs) -> anyhow::Result<ExitCode> {
     match written {
         Ok(0) => {}
         Ok(missing) => tell(&format!("{missing} lines of {room} are damaged or missing")),
-        // The reader of the pipe has closed it.
+        // The reader of stdout has closed the pipe, which is no error.
         Err(Export::Output(error)) if error.kind() == ErrorKind::BrokenPipe => {}
         Err(Export::Output(error)) => return Err(error).context("cannot write to stdout"),
         Err(Export::Store(error)) => return Err(error).context("cannot export from --data"),
@@ -227,7 +228,7 @@ fn as_json(room: &str, line: &StoredLine) -> String {
     value.to_string()
 }
 
-/// Erases a person; the chat must not be running.
+/// Erases a user from the history. The chat must not be running.
 pub(crate) fn erase_name(flags: &EraseArgs) -> anyhow::Result<ExitCode> {
     let is_it = |name: &str| Name::parse(name).is_ok_and(|name| name.same_as(&flags.name));
     let (name, folder) = (&flags.name, flags.data.folder.display());

@@ -111,7 +111,7 @@ impl MessageArgs {
         Expect { reply, lines: self.reply_lines.get(), greeting_lines: self.skip_greeting }
     }
 
-    /// Returns the plan of messages.
+    /// Returns the message plan of the run.
     ///
     /// # Errors
     /// A sentence that names the flag.
@@ -133,7 +133,7 @@ impl MessageArgs {
     }
 }
 
-/// Reads the lines of a file without their ends; empty ones are left out.
+/// Reads the lines of a file without their line ends. Empty lines are skipped.
 fn read_lines(file: &Path) -> anyhow::Result<Vec<Vec<u8>>> {
     let name = file.display();
     let length = std::fs::metadata(file)

@@ -149,7 +149,7 @@ impl NetworkArgs {
     }
 }
 
-/// Half of the cores, at least one.
+/// Returns half of the number of cores, but at least one.
 fn half_the_cores() -> NonZero<usize> {
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
     NonZero::new(cores / 2).unwrap_or(NonZero::<usize>::MIN)

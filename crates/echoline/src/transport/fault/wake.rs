@@ -1,5 +1,5 @@
-//! Wakes a connection when a fault is due, more precisely than the runtime's timer, which ticks
-//! once per millisecond. One alarm for each thread, so that connections cost no descriptor.
+//! Wakes a connection when a fault is due. It is more precise than the runtime's timer, which ticks
+//! once per millisecond. Each thread has one alarm, so that connections need no descriptors.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ thread_local! {
 pub(super) fn wake_at(due: Instant, waker: Waker) {
     let Ok(runtime) = Handle::try_current() else { return };
     ALARM.with_borrow_mut(|current| {
-        // The task has ended with its runtime.
+        // If the task is finished, its runtime has ended, and this runtime needs a new alarm.
         if current.as_ref().is_none_or(|(_, task)| task.is_finished()) {
             let alarm = Arc::new(Alarm::new(Precision::Exact(Polling::Fixed(Duration::ZERO))));
             let running = Arc::clone(&alarm);

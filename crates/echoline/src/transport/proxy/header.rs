@@ -8,16 +8,16 @@ use echoline_base::checksum::CRC_32C;
 /// The signature of a version 2 header.
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
 
-/// The longest line of version 1, its end counted.
+/// The length of the longest line of version 1, including its line end.
 const LINE_MAX: usize = 107;
 
-/// The shortest line of version 1: `PROXY UNKNOWN` and its end. A header of either version has at
-/// least this many bytes.
+/// The length of the shortest line of version 1, `PROXY UNKNOWN` with its line end. A header of
+/// either version has at least this many bytes.
 const LINE_MIN: usize = 15;
 
 const FIXED: usize = 16;
 
-/// Maximum length of a version 2 header after its fixed part: addresses and TLVs. The protocol
+/// The maximum length of a version 2 header after its fixed part: addresses and TLVs. The protocol
 /// allows 64 KiB. The certificates that proxies pass on take a few KiB.
 const BODY_MAX: usize = 8 * 1024;
 
@@ -51,11 +51,12 @@ pub enum ProxyHeader {
     /// A complete header with the client that the proxy names; `None` if the proxy does not know
     /// it.
     Source(Option<SocketAddr>),
-    /// A complete header of a proxy that connects for itself (LOCAL), usually for a health check.
+    /// A complete header of a proxy that connects on its own behalf (LOCAL), usually for a health
+    /// check.
     Local,
 }
 
-/// The header is invalid; the text gives the reason.
+/// The error for an invalid header. The text is the reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("invalid PROXY header: {0}")]
 pub struct ProxyHeaderError(&'static str);
@@ -139,8 +140,8 @@ fn parse_v2(bytes: &[u8]) -> Result<ProxyHeader, ProxyHeaderError> {
         command if command >> 4 != 2 => return Err(ProxyHeaderError("its version is not 2")),
         _ => return Err(ProxyHeaderError("its command is neither LOCAL nor PROXY")),
     };
-    // For LOCAL the receiver "must accept the connection" and skip the block, independent of its
-    // family and length (section 2.2).
+    // A receiver of LOCAL "must accept the connection" and skip the address block, whatever its
+    // family and length are (section 2.2).
     if length > BODY_MAX && !is_local {
         return Err(ProxyHeaderError("it is longer than 8 KiB"));
     }
@@ -159,7 +160,7 @@ fn parse_v2(bytes: &[u8]) -> Result<ProxyHeader, ProxyHeaderError> {
 /// Returns the client's address, if the family has one, and the length of the addresses.
 fn source(family: u8, body: &[u8]) -> Result<(Option<SocketAddr>, usize), ProxyHeaderError> {
     let length = match family >> 4 {
-        // The layout is unknown, so only the length is used.
+        // The layout of an unspecified family is unknown, so the block is skipped.
         0 => return Ok((None, body.len())),
         1 => 12,
         2 => 36,
@@ -189,7 +190,7 @@ fn source(family: u8, body: &[u8]) -> Result<(Option<SocketAddr>, usize), ProxyH
     Ok((source, length))
 }
 
-/// Walks over the TLVs after the addresses, and verifies the checksum if it is among them.
+/// Checks the TLVs after the addresses, and verifies the checksum if there is one.
 fn check_vectors(header: &[u8], start: usize) -> Result<(), ProxyHeaderError> {
     let mut at = start;
     while at < header.len() {
@@ -204,7 +205,8 @@ fn check_vectors(header: &[u8], start: usize) -> Result<(), ProxyHeaderError> {
         if *kind == CHECKSUM {
             let told = <[u8; 4]>::try_from(value)
                 .map_err(|_| ProxyHeaderError("its checksum does not have four bytes"))?;
-            // The checksum is computed over the header with its own four bytes as zeros.
+            // The checksum is computed over the whole header, with zeros in place of its own four
+            // bytes.
             let mut sum = CRC_32C.digest();
             sum.update(&header[..at]);
             sum.update(&[0; 4]);
@@ -314,7 +316,7 @@ mod tests {
         let mut checked = v2(0x20, 0x11, &[IPV4, &[CHECKSUM, 0, 4, 0, 0, 0, 0]].concat());
         assert_eq!(parse(&checked), Ok(ProxyHeader::Local), "its checksum is part of the block");
         checked[12] = 0x21;
-        assert!(parse(&checked).is_err(), "of PROXY it is checked");
+        assert!(parse(&checked).is_err(), "the checksum of PROXY is checked");
     }
 
     #[test]
@@ -372,7 +374,7 @@ mod tests {
         let mut taken = 0;
         loop {
             match parse(&stream[..taken])? {
-                ProxyHeader::More(0) => panic!("it asks for nothing"),
+                ProxyHeader::More(0) => panic!("a request for 0 bytes"),
                 ProxyHeader::More(more) => taken += more,
                 whole => return Ok((whole, taken)),
             }

@@ -16,11 +16,11 @@ use crate::transport::origin::Origin;
 use crate::transport::steps::{OpenFuture, Refusal, Step};
 use crate::transport::stream::Stream;
 
-/// Maximum wait for the header, which a proxy can send as soon as it connects.
+/// The maximum wait for the header, which a proxy can send as soon as it connects.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Reads a PROXY header from every connection of the given networks, which must send one. On all
-/// other connections every byte belongs to the client.
+/// The step that reads a PROXY header from connections of trusted proxies, which must send one. On
+/// all other connections, every byte belongs to the client.
 #[derive(Debug)]
 pub struct AcceptProxy {
     networks: Vec<IpNet>,
@@ -35,15 +35,15 @@ impl AcceptProxy {
         Self { networks, unix: false, users: Vec::new() }
     }
 
-    /// Also requires the header of every client of a Unix socket. The socket file must keep other
-    /// users out: if every user may connect (mode 0666, a name in the abstract namespace), each of
-    /// them could pose as any client.
+    /// Also requires the header from every client of a Unix socket. The permissions of the socket
+    /// file must exclude other users. If every user may connect (mode 0666, or a name in the
+    /// abstract namespace), each of them could pose as any client.
     #[must_use]
     pub fn and_unix(self) -> Self {
         Self { unix: true, ..self }
     }
 
-    /// Also requires the header of programs that run as one of these user IDs and connect through a
+    /// Also requires the header from programs that run as one of these user IDs and connect to a
     /// Unix socket.
     #[must_use]
     pub fn and_users(self, users: Vec<u32>) -> Self {
@@ -67,7 +67,8 @@ impl Step for AcceptProxy {
                 match read.unwrap_or(Err(HeaderReadError::Late)) {
                     Ok(ProxiedClient::Client(source)) => origin.source = source,
                     Ok(ProxiedClient::Local) => origin.is_proxy_itself = true,
-                    // A proxy checks every few seconds that the port is open.
+                    // This is a health check. A proxy connects every few seconds to check that the
+                    // port is open.
                     Err(HeaderReadError::Nothing) => return Err(Closed::Finished),
                     Err(trouble) => {
                         let (words, closed) = trouble.describe();
@@ -81,7 +82,7 @@ impl Step for AcceptProxy {
         })
     }
 
-    /// This step only reads, so the next step can send a refusal.
+    /// This step does not change the sent bytes, so the next step determines the refusal.
     fn refusal(&self, _: Closed) -> Refusal {
         Refusal::Next
     }
@@ -152,17 +153,16 @@ pub struct SendProxy {
 /// The client that a proxy claims to connect for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProxySource {
-    /// The proxy itself: its own end of the connection.
+    /// The proxy claims to be the client itself, with its own end of the connection.
     Own,
-    /// Always this client.
+    /// The client always has this address.
     Address(SocketAddr),
-    /// Another address of the network for each connection, in turn; with the connection's own
-    /// port.
+    /// Each connection has the next address of the network as its client, with its own port.
     Network(IpNet),
 }
 
 impl SendProxy {
-    /// Creates a header of that version about that client.
+    /// Creates a step that sends a header of this version, which names `source` as the client.
     #[must_use]
     pub fn new(version: ProxyVersion, source: ProxySource) -> Self {
         Self { version, source, sent: AtomicU64::new(0) }
@@ -184,15 +184,15 @@ impl SendProxy {
     }
 }
 
-/// Returns address `number` of a network, starting over at its end. The network and broadcast
-/// addresses are left out if the network has others.
+/// Returns address `number` of a network, starting again after the last one. The network and
+/// broadcast addresses are omitted if the network has other addresses.
 fn nth(network: &IpNet, number: u64) -> IpAddr {
     let bits = u32::from(network.max_prefix_len() - network.prefix_len());
     let all = 1_u128.checked_shl(bits).unwrap_or(u128::MAX);
     let (first, count) = if bits >= 2 { (1, all - 2) } else { (0, all) };
     let offset = first + u128::from(number) % count;
     match network.network() {
-        // Less than 2^32, because the network has no more addresses.
+        // The offset is less than 2^32, because an IPv4 network has no more addresses.
         IpAddr::V4(ip) => std::net::Ipv4Addr::from_bits(ip.to_bits() + offset as u32).into(),
         IpAddr::V6(ip) => std::net::Ipv6Addr::from_bits(ip.to_bits() + offset).into(),
     }

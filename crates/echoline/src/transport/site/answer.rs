@@ -5,12 +5,12 @@ use http_body_util::Full;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 
-/// A whole answer.
+/// A complete HTTP response.
 pub(super) type SiteResponse = Response<Full<Bytes>>;
 
-/// The content security policy. A page may load the site's own files, connect to the site, and not
-/// be embedded in another page. Inline scripts and styles are forbidden, so text from users can
-/// never run as one.
+/// The content security policy. A page may load only the site's own files and connect only to the
+/// site, and other pages cannot embed it. Inline scripts and styles are forbidden, so text from
+/// users can never run as a script.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
                       connect-src 'self'; img-src 'self'; frame-ancestors 'none'; \
                       base-uri 'none'; form-action 'none'";
@@ -24,7 +24,7 @@ const ALWAYS: [(HeaderName, &str); 5] = [
     (header::CACHE_CONTROL, "no-cache"),
 ];
 
-/// Returns an answer with its headers.
+/// Returns a response with the headers that every response has.
 pub(super) fn answer(status: StatusCode, kind: &'static str, body: Bytes) -> SiteResponse {
     let mut answer = Response::new(Full::new(body));
     *answer.status_mut() = status;

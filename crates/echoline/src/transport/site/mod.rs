@@ -1,4 +1,4 @@
-//! A few files over HTTP, and a WebSocket for the handler behind them.
+//! Serves a few files over HTTP, and passes a WebSocket to the handler.
 
 mod answer;
 
@@ -26,18 +26,18 @@ use crate::transport::websocket::origin_policy::{OriginPolicy, RequestSecurity};
 use crate::transport::websocket::{Fields, Framing, WebSocket, check_request};
 use echoline_base::checksum::Fnv1a;
 
-/// Maximum time for the headers of one request, and maximum idle time between two requests.
+/// The maximum time for the headers of one request, and the maximum idle time between two requests.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Maximum length of a request's first line and headers together, in bytes.
+/// The maximum length of a request's first line and headers together, in bytes.
 const HEADER_BYTES_MAX: usize = 16 * 1024;
 
-/// Maximum time and number of bytes that the server reads on after its last answer. Closing with
-/// unread input would make the system discard the answer.
+/// Limits of the input that the server reads after its last answer, before it closes the
+/// connection. Closing with unread input would make the system discard the answer.
 const REST_TIMEOUT: Duration = Duration::from_secs(1);
 const REST_BYTES_MAX: usize = 64 * 1024;
 
-/// Silence after which the server pings a client; the client has the same time to answer.
+/// The silence after which the server pings a client. The client has the same time to answer.
 const PING_AFTER: Duration = Duration::from_secs(30);
 
 /// One file of a site.
@@ -54,9 +54,9 @@ pub struct Asset {
 /// A site that serves files over HTTP. A WebSocket opened at `/ws` goes to the handler, with one
 /// line per text message.
 ///
-/// A [`Step`] of a listener's transport: connection slots, limits, the handshake time-out and
-/// draining apply as for every other connection. A connection is kept alive for further requests as
-/// long as the handshake time-out allows.
+/// It is a [`Step`] of a listener's transport. So connection slots, limits, the handshake time-out
+/// and draining apply as for every other connection. A connection is kept alive for further
+/// requests as long as the handshake time-out allows.
 #[derive(Debug)]
 pub struct Site {
     files: Vec<SiteFile>,
@@ -105,9 +105,9 @@ impl Site {
         Err(ended.map_or_else(|error| reason(&error), |()| Closed::Finished))
     }
 
-    /// `scheme` is the prefix that a page's origin must have. It is `https://` if TLS ends at this
-    /// server, because a page loaded without TLS may have been modified in transit. It is `None`
-    /// without TLS, because a proxy may have ended TLS.
+    /// Returns the response to a request. `scheme` is the prefix that a page's origin must have. If
+    /// TLS ends at this server, it is `https://`, because a page that was loaded without TLS may
+    /// have been modified in transit. Without TLS it is `None`, because a proxy may have ended TLS.
     fn answer(&self, request: &Request<Incoming>, scheme: Option<&str>) -> SiteResponse {
         let path = request.uri().path();
         if request.method() != Method::GET && request.method() != Method::HEAD {
@@ -218,7 +218,7 @@ fn reason(error: &hyper::Error) -> Closed {
     }
 }
 
-/// Returns every value of a header that is valid text.
+/// Returns every value of a header. A value that is not valid text becomes empty.
 fn values<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Vec<&'a str> {
     headers.get_all(name).iter().map(|value| value.to_str().unwrap_or_default()).collect()
 }

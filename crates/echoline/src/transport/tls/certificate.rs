@@ -10,7 +10,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// The facts of one certificate. Times count from the beginning of 1970.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct CertificateFacts {
-    /// As RFC 4514 writes it, for example `CN=echo,O=Example`.
+    /// The subject in the format of RFC 4514, for example `CN=echo,O=Example`.
     pub(super) subject: String,
     pub(super) not_before: Duration,
     pub(super) not_after: Duration,

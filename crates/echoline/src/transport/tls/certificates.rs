@@ -21,23 +21,24 @@ use crate::transport::steps::{OpenFuture, Protocol, Step};
 use crate::transport::stream::Stream;
 use echoline_base::poison::IgnorePoison;
 
-/// Maximum wait for a client whose handshake failed to read the TLS alert.
+/// The maximum wait for a client whose handshake failed to read the TLS alert.
 const ALERT_TIME: Duration = Duration::from_secs(1);
 
-/// Maximum number of bytes read meanwhile. Unread bytes would turn the close into a reset, which
-/// may overtake the alert.
+/// The maximum number of bytes that are read during this wait. Unread bytes would turn the close
+/// into a reset, which may overtake the alert.
 const ALERT_BYTES: u64 = 64 * 1024;
 
 /// Whether a server asks its clients for a certificate.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub enum ClientAuth {
-    /// It does not ask.
+    /// The server does not ask.
     #[default]
     Off,
-    /// It asks. A client without a certificate is accepted, one with an invalid one is refused.
+    /// The server asks. A client without a certificate is accepted. A client with an invalid
+    /// certificate is refused.
     Requested(Authorities),
-    /// It asks, and refuses a client without a valid certificate.
+    /// The server asks, and refuses a client without a valid certificate.
     Required(Authorities),
 }
 
@@ -50,7 +51,7 @@ pub struct TlsServerConfig {
     expires: SystemTime,
 }
 
-/// The current TLS configuration of a server; clones are handles to the same one.
+/// The current TLS configuration of a server. Clones are handles of the same configuration.
 ///
 /// ```no_run
 /// use echoline::tls::{Certificates, ClientAuth, Identity, TlsServerConfig};
@@ -188,7 +189,7 @@ impl Step for AcceptTls {
     }
 }
 
-/// Ends a connection so that the alert that was just sent arrives.
+/// Ends a connection after a failed handshake in such a way that the client receives the TLS alert.
 async fn see_off(mut stream: Stream) {
     let seeing_off = async {
         stream.shutdown().await?;

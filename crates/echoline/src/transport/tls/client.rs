@@ -1,4 +1,5 @@
-//! The client's TLS settings: the certificates it trusts, and the one it shows.
+//! The client's TLS settings: the certificates that it trusts, and the certificate that it
+//! presents.
 
 use std::sync::Arc;
 
@@ -23,8 +24,8 @@ use crate::transport::stream::Stream;
 pub enum Trust {
     /// Certificates for the requested name, signed by one of these authorities.
     Authorities(Authorities),
-    /// Any certificate, for any name. For tests only: a man in the middle can read and change
-    /// everything.
+    /// Any certificate, for any name. Use it for tests only, because every host on the path can
+    /// read and change the data.
     AnyCertificate,
 }
 
@@ -34,7 +35,7 @@ pub enum Resumption {
     /// Each connection has a full handshake.
     #[default]
     Off,
-    /// A connection shows the ticket of an earlier one.
+    /// A connection presents the session ticket of an earlier one.
     On,
 }
 

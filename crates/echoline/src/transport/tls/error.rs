@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-/// An error in a TLS file or setting; each message names the file and says what to do.
+/// An error in a TLS file or setting. Each message names the file and the remedy.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
@@ -31,7 +31,7 @@ pub enum TlsError {
         /// The kind of PEM block found instead.
         found: Option<&'static str>,
     },
-    /// A PEM block is incomplete or has an invalid content.
+    /// A PEM block is incomplete or has invalid content.
     #[error("{} is damaged: {reason}; create the file again", .path.display())]
     Damaged {
         /// The file.
@@ -55,7 +55,7 @@ pub enum TlsError {
     Expired {
         /// The file.
         path: PathBuf,
-        /// Whole days since then.
+        /// The number of whole days since the certificate expired.
         days: u64,
     },
     /// The certificate is not valid yet.
@@ -66,7 +66,7 @@ pub enum TlsError {
     NotYetValid {
         /// The file.
         path: PathBuf,
-        /// Whole days until then.
+        /// The number of whole days until the certificate becomes valid.
         days: u64,
     },
     /// The certificate or key cannot be used for TLS.

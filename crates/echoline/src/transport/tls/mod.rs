@@ -1,7 +1,7 @@
 //! TLS (RFC 8446 and 5246), as one step between a socket and its handler, on both sides.
 //!
 //! A server has [`Certificates`], which can be replaced while it runs; a client has a
-//! [`TlsClient`]. Both speak TLS 1.2 and 1.3 and nothing older.
+//! [`TlsClient`]. Both support TLS 1.2 and 1.3, but no older version.
 
 mod certificate;
 mod certificates;
@@ -21,12 +21,12 @@ pub use identity::{Authorities, Identity};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::{CipherSuite, ProtocolVersion};
 
-/// Returns the cryptography of both sides.
+/// Returns the cryptography library that both sides use.
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
-/// Returns the version as OpenSSL writes it, for example `TLSv1.3`.
+/// Returns the name of the version as in OpenSSL, for example `TLSv1.3`.
 fn version_name(version: ProtocolVersion) -> String {
     match version {
         ProtocolVersion::TLSv1_2 => "TLSv1.2".to_owned(),
@@ -37,6 +37,6 @@ fn version_name(version: ProtocolVersion) -> String {
 
 /// Returns the name in the IANA registry, for example `TLS_AES_256_GCM_SHA384`.
 fn cipher_name(suite: CipherSuite) -> String {
-    // The crate adds `13` to the names of TLS 1.3 suites; IANA does not.
+    // rustls adds `13` to the names of TLS 1.3 suites, and the IANA names do not have it.
     format!("{suite:?}").replacen("TLS13_", "TLS_", 1)
 }

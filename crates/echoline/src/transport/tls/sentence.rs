@@ -14,7 +14,7 @@ pub(super) enum TlsRole {
     Client,
 }
 
-/// Explains the `error` of a handshake or a read and, if possible, says what to do about it.
+/// Explains the `error` of a handshake or a read, and names the remedy if possible.
 pub(super) fn sentence(error: &io::Error, side: TlsRole) -> String {
     let peer = side.peer();
     match tls_error(error) {
@@ -112,8 +112,8 @@ fn certificate(error: &CertificateError, side: TlsRole) -> String {
     }
 }
 
-/// Extracts `localhost` from `DnsName("localhost")`, as the verifier prints names. Writes an IP
-/// address in its usual form: `::1` instead of `0::1`.
+/// Returns the bare name in the text of a certificate verifier: `localhost` for
+/// `DnsName("localhost")`. Returns an IP address in its usual form: `::1` instead of `0::1`.
 fn bare(name: &str) -> String {
     let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
     let inner = inner.unwrap_or(name).trim_matches('"');

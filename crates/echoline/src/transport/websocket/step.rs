@@ -15,7 +15,7 @@ use crate::transport::origin::Origin;
 use crate::transport::steps::{OpenFuture, Protocol, Refusal, Step};
 use crate::transport::stream::Stream;
 
-/// Maximum wait for a refused client to read the refusal.
+/// The maximum wait for a refused client to read the refusal.
 const DENIAL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The server's side. It turns an HTTP request into a WebSocket, or answers with the reason for the
@@ -126,8 +126,8 @@ impl Step for OpenWebSocket {
     }
 }
 
-/// Reads more of the request head, at most one byte beyond `HEAD_MAX`. The parser refuses a head
-/// that has no end within `HEAD_MAX`.
+/// Reads more of the request head, at most one byte more than `HEAD_MAX`. The parser refuses a head
+/// that is longer than `HEAD_MAX`.
 async fn read_more(stream: &mut Stream, head: &mut Vec<u8>) -> Result<(), Closed> {
     let mut chunk = [0; 1024];
     let most = chunk.len().min(HEAD_MAX + 1 - head.len().min(HEAD_MAX));

@@ -6,7 +6,7 @@ use sha1::{Digest as _, Sha1};
 
 use super::origin_policy::{OriginPolicy, RequestSecurity};
 
-/// Maximum length of a request or an answer. It is large because browsers send cookies.
+/// The maximum length of a request or an answer. It is large because browsers send cookies.
 pub(super) const HEAD_MAX: usize = 16 * 1024;
 
 const HEADERS_MAX: usize = 100;
@@ -17,9 +17,9 @@ const SALT: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// A valid request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct UpgradeRequest {
-    /// Length of the request in bytes. The first frame follows it.
+    /// The length of the request in bytes. The first frame follows it.
     pub(super) length: usize,
-    /// The answer to its key.
+    /// The value of `Sec-WebSocket-Accept` for the key of the request.
     pub(super) accept: String,
 }
 
@@ -35,7 +35,7 @@ pub(super) struct Denial {
 
 /// Returns the `Sec-WebSocket-Accept` value for a `Sec-WebSocket-Key`.
 #[must_use]
-pub fn accept_key(key: &[u8]) -> String {
+pub(crate) fn accept_key(key: &[u8]) -> String {
     STANDARD.encode(Sha1::new().chain_update(key).chain_update(SALT).finalize())
 }
 
@@ -78,8 +78,8 @@ pub(super) fn read_request(
     Ok(Some(UpgradeRequest { length, accept }))
 }
 
-/// Checks a request by RFC 6455, section 4.2.1, apart from Host and Origin. Returns the value of
-/// `Sec-WebSocket-Accept`.
+/// Checks a request according to RFC 6455, section 4.2.1, except for Host and Origin. Returns the
+/// value of `Sec-WebSocket-Accept`.
 pub(crate) fn check_request(
     method: &str,
     is_1_1: bool,
@@ -101,7 +101,7 @@ pub(crate) fn check_request(
     Ok(accept_key(key.as_bytes()))
 }
 
-/// The reason for which a request opens no WebSocket.
+/// The reason why a request does not open a WebSocket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum HandshakeError {
     #[error("Only GET opens a WebSocket.")]
@@ -139,7 +139,7 @@ const GET: &str = "GET";
 
 const WANTED: &str = "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n";
 
-/// The headers of a message: names in any case, and values.
+/// The names and values of a message's headers. The case of names does not matter.
 pub(crate) struct Fields<'a>(Vec<(&'a str, &'a [u8])>);
 
 impl<'a> Fields<'a> {
@@ -274,7 +274,7 @@ mod tests {
 
     #[test]
     fn the_two_ends_understand_one_another() {
-        // RFC 6455, 1.3.
+        // This example is from RFC 6455, section 1.3.
         assert_eq!(accept_key(b"dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
         let asked = request("localhost:8080", "/echo?a=b", NONCE);
         for cut in 0..asked.len() {
@@ -350,7 +350,7 @@ mod tests {
                            WebSocket"
         );
         assert!(read_answer(b"Welcome!\r\n", NONCE).unwrap_err().contains("not an HTTP server"));
-        // Issue 11, item 40: the alert of a server that wants TLS.
+        // Issue 11, item 40: the alert of a server that expects TLS is recognised.
         let alert = [0x15, 3, 3, 0, 2, 2, 50];
         assert!(read_answer(&alert, NONCE).unwrap_err().contains("write wss://"));
     }
