@@ -18,7 +18,7 @@ done
 cargo build --quiet --release --locked \
     --manifest-path bench/peers/naive_tokio/Cargo.toml --target-dir "$target" >&2
 
-for name in epoll_echo naive_tokio udp_echo generator udp_generator idle churn fanout fanout_log \
-    naive_chat; do
-    printf '%-12s %s\n' "$name" "$(realpath "$programs/$name")"
+for name in epoll_echo naive_tokio udp_echo generator blocking_client udp_generator idle churn \
+    fanout fanout_log naive_chat; do
+    printf '%-15s %s\n' "$name" "$(realpath "$programs/$name")"
 done

@@ -6,8 +6,9 @@
 pub struct Random(u64);
 
 impl Random {
-    /// Creates a generator for a seed, the number of a client and one more number. Each combination
-    /// has its own sequence.
+    /// Creates a generator for a seed, a client and a number. Each combination has its own
+    /// sequence.
+    #[inline]
     pub fn new(seed: u64, client: u32, number: u32) -> Self {
         let mut random = Self(seed ^ (u64::from(client) << 32 | u64::from(number)));
         // Scrambles the state. Without this, two states that differ by the increment of the
@@ -29,6 +30,7 @@ impl Random {
     }
 
     /// Returns the next number.
+    #[inline]
     pub fn next_u64(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;

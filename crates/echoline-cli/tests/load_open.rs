@@ -411,6 +411,7 @@ fn errors_of_conflicting_flags_say_what_to_type() {
         (&["--expect", "any", "--depth", "2"], "--expect line"),
         (&["--expect", "line", "--prefix", "x"], "remove --expect"),
         (&["--source", "here"], "127.0.0.2"),
+        (&["--busy-poll", "always"], "write auto, or a time such as 100us"),
         (&["--find-max"], "--slo"),
         (&["--slo", "p99<5ms"], "--find-max"),
         (&["--slo", "p99<5ms", "--messages", "5"], "--messages"),

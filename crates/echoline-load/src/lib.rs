@@ -83,7 +83,7 @@ pub use report::{LoadReport, RunComparison};
 pub use run::{RunProgress, run};
 pub use schedule::{Pacer, Rate};
 pub use search::find_max;
-pub use settings::LoadSettings;
+pub use settings::{BusyPoll, LoadSettings};
 pub use statistics::{Percentile, RunRecord};
 pub use target::Targets;
 pub use verdict::{MeasurementWarning, Metric, Objectives};

@@ -167,6 +167,7 @@ pub mod internals {
     pub use crate::server::signals::{Hangup, Signals, handle_signal};
     pub use crate::server::workers::spawn_with_runtime;
     pub use crate::timer::alarm::{Alarm, Precision};
+    pub use crate::timer::polling::{Polling, PollingUse};
     pub use crate::transport::fault::{DatagramFate, DatagramFaults, HeldDatagrams};
     #[cfg(feature = "websocket")]
     pub use crate::transport::websocket::origin_policy::{Host, HostKind, is_same_origin};

@@ -7,6 +7,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use echoline::Phase;
+use echoline::transport::Stream;
 use echoline_base::backoff::{Backoff, with_jitter};
 use echoline_base::random::Random;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -15,6 +16,7 @@ use super::account::ClientAccount;
 use super::datagrams::DatagramExchange;
 use super::dial::{ClientSocket, describe, ports_used_up};
 use super::dispatcher::ExchangeEnd;
+use super::plain_socket::PlainSocket;
 use super::stream::StreamExchange;
 use super::worker::{LoadWorker, OpenConnection};
 use crate::statistics::SkipReason;
@@ -164,7 +166,8 @@ impl LoadClient {
         // message that the client would send now. In the other kinds of runs, every unsent message
         // of the plan is counted at the end.
         if worker.settings().is_closed_for_a_time() {
-            account.skip(1, SkipReason::NotConnected, account.is_warm_up(Instant::now()));
+            let now = account.since_start(Instant::now());
+            account.skip(1, SkipReason::NotConnected, account.is_warm_up(now));
         }
         Err(SkipReason::NotConnected)
     }
@@ -178,11 +181,7 @@ impl LoadClient {
     ) -> Option<SkipReason> {
         let account = &mut self.account;
         let ended = match socket {
-            ClientSocket::Stream(stream) => {
-                let (ended, stream) = StreamExchange::new(stream, account).run().await;
-                stream.shutdown_now();
-                ended
-            }
+            ClientSocket::Stream(stream) => exchange_on(stream, account).await,
             ClientSocket::Datagrams(socket) => DatagramExchange::new(socket, account).run().await,
         };
         let end = match ended {
@@ -216,6 +215,27 @@ impl LoadClient {
         let planned = self.account.schedule.last_due().unwrap_or(Duration::ZERO);
         let connecting = since.saturating_add(settings.timeout());
         connecting.max(planned.saturating_add(settings.grace()))
+    }
+}
+
+/// Exchanges messages on a stream until it ends. A plain socket is driven by the pool of its
+/// thread.
+async fn exchange_on(stream: Stream, account: &mut ClientAccount) -> ExchangeEnd {
+    let table = account.worker.sockets.as_ref().filter(|_| stream.is_plain()).map(Arc::clone);
+    let Some(table) = table else {
+        let (ended, stream) = StreamExchange::new(stream, account).run().await;
+        stream.shutdown_now();
+        return ended;
+    };
+    let socket =
+        stream.into_fd().and_then(|socket| PlainSocket::new(socket.into(), table, account.index));
+    match socket {
+        Ok(socket) => StreamExchange::new(socket, account).run().await.0,
+        Err(error) => {
+            account.note_reason(&format!("cannot watch the socket: {}", describe(&error)));
+            account.failed = true;
+            ExchangeEnd::Finished(SkipReason::NotConnected)
+        }
     }
 }
 

@@ -78,7 +78,7 @@ impl<'account> DatagramExchange<'account> {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<ExchangeEnd>> {
         // The wake-up carries no timestamp, so the clock is read again on the next use.
-        self.dispatcher.now = None;
+        self.dispatcher.forget_time();
         loop {
             self.give_up_timed_out();
             if let Some(leave) = self.begin_due_messages(cx)? {
@@ -91,7 +91,7 @@ impl<'account> DatagramExchange<'account> {
                 return Poll::Pending;
             }
             ready!(self.dispatcher.deadline.poll(cx));
-            self.dispatcher.now = None;
+            self.dispatcher.forget_time();
         }
     }
 
@@ -135,7 +135,7 @@ impl<'account> DatagramExchange<'account> {
         let mut room = ReadBuf::new(&mut self.buffer);
         ready!(self.socket.poll_recv(cx, &mut room))?;
         let length = room.filled().len();
-        self.dispatcher.now = Some(Instant::now());
+        self.dispatcher.read_clock();
         // Messages time out before the reply is checked. So a late reply counts as late, even if
         // the tester was busy and read it late.
         self.give_up_timed_out();
@@ -154,7 +154,7 @@ impl<'account> DatagramExchange<'account> {
     fn check(&mut self, length: usize) {
         let (settings, index) = (self.account.worker.settings(), self.account.index);
         let datagram = &self.buffer[..length];
-        let now = self.dispatcher.now.unwrap_or_else(Instant::now);
+        let now = self.dispatcher.now();
         match self.matcher.take(&settings.expect, datagram, expected_text(settings, index)) {
             DatagramMatch::Correct { index, order } => self.answer(index, order),
             DatagramMatch::Wrong { index, fault } => self.fail_wrong(index, fault, length),
@@ -212,7 +212,7 @@ impl<'account> DatagramExchange<'account> {
 
     /// Fails all messages in flight after an error of the socket.
     fn fail(&mut self, error: &io::Error) {
-        let now = Instant::now();
+        let now = self.dispatcher.read_clock();
         let reason = format!("cannot send or receive: {}", describe(error));
         self.account.note_reason(&reason);
         self.account.fail_all(MessageOutcome::Lost, now);

@@ -83,8 +83,22 @@ pub(crate) struct ReplyChecker {
     skip: u32,
     /// The number of lines of the current reply that precede the checked one.
     before_last: u32,
+    verbatim: Verbatim,
+    /// Bytes after `taken` that equal the sent ones; zero if `verbatim` is not `Yes`.
+    equal: usize,
     /// The start of the last line of the greeting, or of the wrong reply.
     unmatched: Vec<u8>,
+}
+
+/// Whether replies are the messages byte for byte, their line ends included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verbatim {
+    /// No reply has shown it.
+    Unknown,
+    /// The replies so far.
+    Yes,
+    /// One reply was not, so each reply is checked as a line.
+    No,
 }
 
 impl ReplyChecker {
@@ -104,19 +118,23 @@ impl ReplyChecker {
             greeting_lines: 0,
             skip: expect.greeting_lines,
             before_last: expect.lines.saturating_sub(1),
+            verbatim: Verbatim::Unknown,
+            equal: 0,
             unmatched: Vec::new(),
         }
     }
 
     /// Returns whether all received bytes were checked.
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.taken == self.filled
     }
 
     /// Returns the buffer space for the next read, which is never empty.
     ///
-    /// The buffer stays bounded, because a line that is longer than `line_bytes_max` is reported as
-    /// an error.
+    /// The buffer is bounded, because a line over `line_bytes_max` is an error before it needs
+    /// more.
+    #[inline]
     pub(crate) fn room(&mut self) -> &mut [u8] {
         if self.taken == self.filled {
             (self.taken, self.filled) = (0, 0);
@@ -132,8 +150,42 @@ impl ReplyChecker {
     }
 
     /// Marks bytes of [`room`](Self::room) as received.
+    #[inline]
     pub(crate) fn fill(&mut self, count: usize) {
         self.filled += count;
+    }
+
+    /// Returns whether replies are compared byte for byte by [`echoed`](Self::echoed). Else each is
+    /// [checked](Self::check) as a line.
+    #[inline]
+    pub(crate) fn is_verbatim(&self) -> bool {
+        self.verbatim == Verbatim::Yes
+    }
+
+    /// Returns the number of received bytes that equal the messages in flight, `sent`, which begin
+    /// with the oldest one. One comparison checks many replies.
+    ///
+    /// After the first difference, replies are no longer compared in this way.
+    #[inline]
+    pub(crate) fn echoed(&mut self, sent: &[u8]) -> usize {
+        let length = (self.filled - self.taken).min(sent.len());
+        let received = &self.buffer[self.taken + self.equal..self.taken + length];
+        let sent = &sent[self.equal..length];
+        if received == sent {
+            self.equal = length;
+        } else {
+            self.verbatim = Verbatim::No;
+            self.equal += received.iter().zip(sent).take_while(|(one, other)| one == other).count();
+        }
+        self.equal
+    }
+
+    /// Takes `count` bytes that [`echoed`](Self::echoed) has compared.
+    #[inline]
+    pub(crate) fn take_echoed(&mut self, count: usize) {
+        self.taken += count;
+        self.scanned = 0;
+        self.equal = if self.is_verbatim() { self.equal - count } else { 0 };
     }
 
     /// Checks the received bytes. `text` is the expected reply without a line end.
@@ -190,10 +242,14 @@ impl ReplyChecker {
         let line = without_eol(&self.buffer[range.clone()]);
         let before = line.strip_suffix(text);
         let fault = match (&self.prefix, before) {
-            (Some(prefix), Some(before)) if prefix == before => return ReplyCheck::Correct,
+            (Some(prefix), Some(before)) if prefix == before => {
+                self.note_correct(expect);
+                return ReplyCheck::Correct;
+            }
             (None, Some(before)) => {
                 self.prefix = Some(before.to_vec());
                 self.unmatched.clear();
+                self.note_correct(expect);
                 return ReplyCheck::Correct;
             }
             (Some(_), Some(_)) => ReplyFault::PrefixChanged,
@@ -207,6 +263,14 @@ impl ReplyChecker {
         };
         self.keep_excerpt(range);
         ReplyCheck::Wrong(fault)
+    }
+
+    /// Notes a correct echo: the next ones may be the messages byte for byte.
+    fn note_correct(&mut self, expect: &Expect) {
+        let bare = expect.lines == 1 && self.prefix.as_ref().is_some_and(Vec::is_empty);
+        if bare && self.verbatim == Verbatim::Unknown {
+            self.verbatim = Verbatim::Yes;
+        }
     }
 
     fn keep_excerpt(&mut self, line: Range<usize>) {

@@ -8,11 +8,11 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
-use super::account::{ClientAccount, InFlightMessage};
+use super::account::ClientAccount;
 use super::dial::describe;
 use super::dispatcher::{Dispatch, Dispatcher, DueMessage, ExchangeEnd};
 use super::reply::{ReplyCheck, ReplyChecker, ReplyFault, excerpt};
-use crate::message::ExpectedReply;
+use crate::message::{ExpectedReply, MessageHeader};
 use crate::statistics::{MessageOutcome, SkipReason};
 
 /// The number of bytes of settled messages that may accumulate at the front of the buffer. At this
@@ -30,6 +30,7 @@ pub(super) struct StreamExchange<'account, S> {
     replies: ReplyChecker,
     /// The bytes of the messages in flight: `answered..sent` was written, and the rest was not.
     outgoing: Vec<u8>,
+    header: MessageHeader,
     answered: usize,
     sent: usize,
     /// Whether the stream may hold buffered bytes, as TLS does.
@@ -59,6 +60,7 @@ where
             stream,
             replies: ReplyChecker::new(size, settings.depth.get() as usize, &settings.expect),
             outgoing: Vec::with_capacity(size),
+            header: MessageHeader::default(),
             answered: 0,
             sent: 0,
             unflushed: false,
@@ -80,7 +82,7 @@ where
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<ExchangeEnd, ExchangeFailure>> {
         // The wake-up carries no timestamp, so the clock is read again on the next use.
-        self.dispatcher.now = None;
+        self.dispatcher.forget_time();
         loop {
             if let Some(end) = self.begin_due_messages(cx) {
                 return Poll::Ready(Ok(end));
@@ -123,7 +125,8 @@ where
     fn begin(&mut self, message: DueMessage) {
         let settings = self.account.worker.settings();
         let before = self.outgoing.len();
-        settings.plan.push_message(self.account.index, message.number, &mut self.outgoing);
+        let (client, number) = (self.account.index, message.number);
+        settings.plan.push_next(&mut self.header, client, number, &mut self.outgoing);
         let length = self.outgoing.len() - before;
         self.dispatcher.begin(self.account, message, length);
     }
@@ -151,10 +154,12 @@ where
         broken: bool,
     ) -> Poll<Result<(), ExchangeFailure>> {
         loop {
-            let answered = self.check()?;
+            let answered = if self.replies.is_empty() { 0 } else { self.check()? };
             if answered > 0 {
                 // Checking several replies took time, so the clock is read again.
-                self.dispatcher.now = self.dispatcher.now.filter(|_| answered == 1);
+                if answered > 1 {
+                    self.dispatcher.forget_time();
+                }
                 return Poll::Ready(Ok(()));
             }
             if self.account.in_flight.is_empty() && !self.replies.is_empty() {
@@ -164,7 +169,7 @@ where
             match ready!(self.poll_receive(cx)) {
                 Ok(count @ 1..) => {
                     self.replies.fill(count);
-                    self.dispatcher.now = Some(Instant::now());
+                    self.dispatcher.read_clock();
                 }
                 // The system reports a reset only once. If a write has reported it, the read
                 // returns the end of the stream.
@@ -176,8 +181,14 @@ where
     }
 
     /// Returns the number of messages that the received bytes answer.
-    fn check(&mut self) -> Result<u32, ExchangeFailure> {
+    fn check(&mut self) -> Result<usize, ExchangeFailure> {
         let mut answered = 0;
+        if self.replies.is_verbatim() {
+            answered = self.settle_echoed();
+            if self.replies.is_verbatim() {
+                return Ok(answered);
+            }
+        }
         while let Some(&message) = self.account.in_flight.front() {
             let settings = self.account.worker.settings();
             let end = self.answered + message.length - settings.plan.eol().as_str().len();
@@ -191,7 +202,7 @@ where
                 _ => &self.outgoing[self.answered..end],
             };
             match self.replies.check(&settings.expect, text) {
-                ReplyCheck::Correct => self.settle(&message),
+                ReplyCheck::Correct => self.settle(1, message.length),
                 ReplyCheck::Wrong(fault) => return Err(ExchangeFailure::Wrong(fault)),
                 ReplyCheck::Incomplete => break,
             }
@@ -200,12 +211,30 @@ where
         Ok(answered)
     }
 
-    fn settle(&mut self, message: &InFlightMessage) {
+    /// Settles the messages that came back byte for byte, and returns their number.
+    fn settle_echoed(&mut self) -> usize {
+        let equal = self.replies.echoed(&self.outgoing[self.answered..]);
+        let (mut messages, mut bytes) = (0, 0);
+        for message in &self.account.in_flight {
+            if bytes + message.length > equal {
+                break;
+            }
+            messages += 1;
+            bytes += message.length;
+        }
+        if messages > 0 {
+            self.replies.take_echoed(bytes);
+            self.settle(messages, bytes);
+        }
+        messages
+    }
+
+    /// Settles the oldest messages, `bytes` together, as answered correctly.
+    fn settle(&mut self, messages: usize, bytes: usize) {
         let now = self.dispatcher.now();
-        self.account.in_flight.pop_front();
-        self.account.reply(message, now);
+        self.account.reply_to_oldest(messages, now);
         self.dispatcher.settle(self.account, now);
-        self.answered += message.length;
+        self.answered += bytes;
         if self.account.in_flight.is_empty() && self.sent == self.outgoing.len() {
             self.outgoing.clear();
             (self.answered, self.sent) = (0, 0);
@@ -225,7 +254,7 @@ where
     /// Fails all messages in flight: the oldest one because of `failure`, the others because the
     /// connection ends.
     fn fail(&mut self, failure: ExchangeFailure) -> SkipReason {
-        let now = Instant::now();
+        let now = self.dispatcher.read_clock();
         let outcome = failure.outcome();
         let example = (outcome == MessageOutcome::Wrong).then(|| self.compare());
         let reason = self.describe(failure);

@@ -38,7 +38,7 @@ async fn worker(settings: LoadSettings) -> Arc<LoadWorker> {
         settings,
     };
     context.start.arrive();
-    Arc::new(LoadWorker::new(Arc::new(context), Precision::Tick))
+    Arc::new(LoadWorker::new(Arc::new(context), Precision::Tick, None))
 }
 
 /// Runs one client against `server` over a pipe that holds `pipe` bytes.

@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::dial::Dialer;
+use super::plain_socket::SocketTable;
 use crate::settings::LoadSettings;
 use crate::statistics::{MessageOutcome, RunRecord, SkipReason};
 use echoline::internals::{Alarm, Precision};
@@ -30,6 +31,8 @@ pub(crate) struct RunContext {
 pub(crate) struct LoadWorker {
     pub(crate) context: Arc<RunContext>,
     pub(crate) alarm: Alarm,
+    /// The plain sockets of its clients; `None` if the runtime drives them.
+    pub(super) sockets: Option<Arc<SocketTable>>,
     /// This thread takes the lock for each result, and the thread that shows the progress takes it
     /// ten times per second. Both hold the lock only for a few additions.
     records: Mutex<PhaseRecords>,
@@ -87,10 +90,15 @@ impl StopReason {
 }
 
 impl LoadWorker {
-    pub(crate) fn new(context: Arc<RunContext>, precision: Precision) -> Self {
+    pub(crate) fn new(
+        context: Arc<RunContext>,
+        precision: Precision,
+        sockets: Option<Arc<SocketTable>>,
+    ) -> Self {
         Self {
             context,
             alarm: Alarm::new(precision),
+            sockets,
             records: Mutex::default(),
             open: AtomicU32::new(0),
             open_max: AtomicU32::new(0),
@@ -99,15 +107,18 @@ impl LoadWorker {
         }
     }
 
+    #[inline]
     pub(crate) fn settings(&self) -> &LoadSettings {
         &self.context.settings
     }
 
+    #[inline]
     pub(crate) fn records(&self) -> MutexGuard<'_, PhaseRecords> {
         // No code that holds the lock can panic, so the record stays consistent if a client panics.
         self.records.lock().ignore_poison()
     }
 
+    #[inline]
     pub(crate) fn is_running(&self) -> bool {
         self.context.stop.phase() == Phase::Running
     }
@@ -190,6 +201,7 @@ impl StartBarrier {
     }
 
     /// Returns the time of the start; `None` before it.
+    #[inline]
     pub(crate) fn at(&self) -> Option<Instant> {
         self.at.get().copied()
     }

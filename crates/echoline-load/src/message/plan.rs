@@ -3,7 +3,8 @@
 use std::num::NonZero;
 use std::sync::Arc;
 
-use super::template::{Template, push_letters, push_number};
+use super::header::{BYTES_MAX, MessageHeader};
+use super::template::{Template, push_letters};
 use echoline::Eol;
 use echoline_base::random::Random;
 
@@ -217,17 +218,25 @@ impl Plan {
 
     /// Appends message `number` of `client`, its line end included.
     pub fn push_message(&self, client: u32, number: u32, message: &mut Vec<u8>) {
+        self.push_next(&mut MessageHeader::default(), client, number, message);
+    }
+
+    /// Appends a message, as [`push_message`](Self::push_message) does. It costs less if `header`
+    /// was used for the message before.
+    #[inline]
+    pub(crate) fn push_next(
+        &self,
+        header: &mut MessageHeader,
+        client: u32,
+        number: u32,
+        message: &mut Vec<u8>,
+    ) {
         match &self.text {
             MessageText::Numbered { digits, letters } => {
-                let end = message.len() + self.size - self.eol.as_str().len();
-                push_number(client, digits.0, message);
-                message.push(b':');
-                push_number(number, digits.1, message);
-                if message.len() < end {
-                    message.push(b':');
-                }
                 let position = Random::new(self.seed, client, number).next_u64();
-                push_letters_of(letters, position, end - message.len(), message);
+                let header = header.text(client, number, *digits);
+                self.push_numbered(header, *digits, letters, position, message);
+                return;
             }
             MessageText::Template(template) => template.write(self.seed, client, number, message),
             MessageText::Lines(lines) => {
@@ -237,25 +246,53 @@ impl Plan {
         }
         message.extend_from_slice(self.eol.as_str().as_bytes());
     }
+
+    /// Appends a header, letters from the position that the random number `position` selects, and
+    /// a line end.
+    #[inline]
+    fn push_numbered(
+        &self,
+        header: &[u8; BYTES_MAX],
+        digits: (usize, usize),
+        letters: &[u8],
+        position: u64,
+        message: &mut Vec<u8>,
+    ) {
+        let start = message.len();
+        let text = self.size - self.eol.as_str().len();
+        // The last colon is left out if there is no room.
+        let header_bytes = (digits.0 + digits.1 + 2).min(text);
+        message.reserve(self.size + BYTES_MAX);
+        // All of its bytes, because a copy of a constant length is cheaper.
+        message.extend_from_slice(header);
+        message.truncate(start + header_bytes);
+        // The letters also fill the place of the line end, because an append costs more.
+        push_letters_of(letters, position, self.size - header_bytes, message);
+        match (&mut message[start + text..], self.eol) {
+            ([lf], Eol::Lf) => *lf = b'\n',
+            (eol, _) => eol.copy_from_slice(self.eol.as_str().as_bytes()),
+        }
+    }
 }
 
 fn count_digits(number: u32) -> usize {
     number.checked_ilog10().unwrap_or(0) as usize + 1
 }
 
-/// Appends `count` letters of `pool`, which is used as a ring. The random number `position` selects
-/// the first letter.
+/// Appends `count` letters of `pool`, from the position that the random number `position` selects,
+/// wrapping around.
+#[inline]
 fn push_letters_of(pool: &[u8], position: u64, mut count: usize, bytes: &mut Vec<u8>) {
     // The upper 64 bits of the product are less than the length. Computing them is cheaper than a
     // remainder.
     let position = (u128::from(position) * pool.len() as u128) >> u64::BITS;
     let mut rest = &pool[position as usize..];
-    while count > 0 {
-        let wanted = count.min(rest.len());
-        bytes.extend_from_slice(&rest[..wanted]);
-        count -= wanted;
+    while count > rest.len() {
+        bytes.extend_from_slice(rest);
+        count -= rest.len();
         rest = pool;
     }
+    bytes.extend_from_slice(&rest[..count]);
 }
 
 #[cfg(test)]

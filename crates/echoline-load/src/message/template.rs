@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::header::write_number;
 use echoline_base::random::Random;
 
 /// The letters of a message's body. There are 32 of them, so that five random bits select one. None
@@ -89,19 +90,9 @@ impl Template {
 }
 
 fn push_decimal(number: u32, message: &mut Vec<u8>) {
-    let width = number.checked_ilog10().unwrap_or(0) as usize + 1;
-    push_number(number, width, message);
-}
-
-/// Appends `number` with leading zeros. It does not use `write!`, which takes longer than creating
-/// the rest of a short message.
-pub(crate) fn push_number(mut number: u32, width: usize, bytes: &mut Vec<u8>) {
-    let start = bytes.len();
-    bytes.resize(start + width, b'0');
-    for digit in bytes[start..].iter_mut().rev() {
-        *digit = b'0' + (number % 10) as u8;
-        number /= 10;
-    }
+    let start = message.len();
+    message.resize(start + number.checked_ilog10().unwrap_or(0) as usize + 1, b'0');
+    write_number(number, &mut message[start..]);
 }
 
 /// Appends `count` random letters.

@@ -89,7 +89,7 @@ impl LoadReport {
             is_open: self.settings.mode == LoopMode::Open,
             key_figures: self.key_figures(),
             figures: self.figures(),
-            times: time_rows(&self.record)
+            times: time_rows(&self.record, &self.settings.percentiles)
                 .into_iter()
                 .map(|(name, times)| time_row(name, &times, percentiles))
                 .collect(),

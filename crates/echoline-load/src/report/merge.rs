@@ -129,6 +129,8 @@ impl LoadReport {
                 user: mine.user + theirs.user,
                 system: mine.system + theirs.system,
                 elapsed: add(mine.elapsed, theirs.elapsed),
+                polled: mine.polled + theirs.polled,
+                polling_pauses: mine.polling_pauses.saturating_add(theirs.polling_pauses),
             }),
             // A partial sum would suggest that the testers had more idle processor time than they
             // had.

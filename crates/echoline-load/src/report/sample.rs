@@ -40,6 +40,7 @@ pub(crate) fn open() -> LoadReport {
             user: millis(500),
             system: millis(2000),
             elapsed: millis(10_000),
+            ..ProcessorTime::default()
         }),
         warnings: vec![MeasurementWarning::FewerConnections { wanted: 20, opened: 19 }],
         search: None,

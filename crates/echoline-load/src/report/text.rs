@@ -9,11 +9,15 @@ use crate::report::{SearchStep, SearchTrace, TrialPurpose};
 use crate::statistics::{
     DurationHistogram, Ledger, MessageOutcome, Percentile, RunRecord, ServerOutage, SkipReason,
 };
+use crate::verdict::lag;
 use echoline_base::amount::figures;
 use echoline_base::printable::printable;
 
 /// The column at which lines are wrapped.
 const COLUMNS: usize = 96;
+
+/// The row of the latency without the tester's own lag.
+const WITHOUT_LAG: &str = "latency without lag";
 
 impl fmt::Display for LoadReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -139,8 +143,8 @@ fn write_wrapped(text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 }
 
 fn write_times(report: &LoadReport, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let time_rows = time_rows(&report.record);
     let percentiles = &report.settings.percentiles;
+    let time_rows = time_rows(&report.record, percentiles);
     write!(f, "{:<24}{:>11}", "", "samples")?;
     for percentile in percentiles {
         write!(f, "{percentile:>10}")?;
@@ -165,6 +169,12 @@ fn write_times(report: &LoadReport, f: &mut fmt::Formatter<'_>) -> fmt::Result {
              actual one."
         )?,
     }
+    if time_rows.iter().any(|(name, _)| name == WITHOUT_LAG) {
+        writeln!(
+            f,
+            "The tester's own lag changes a percentile by more than a tenth, so both are shown."
+        )?;
+    }
     if time_rows.iter().any(|(_, times)| lacks_samples(times, percentiles)) {
         writeln!(f, "'-' means that fewer than ten samples lie beyond the percentile.")?;
     }
@@ -172,12 +182,18 @@ fn write_times(report: &LoadReport, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 }
 
 /// Returns the histograms to show, with their names.
-pub(super) fn time_rows(record: &RunRecord) -> Vec<(String, DurationHistogram)> {
+pub(super) fn time_rows(
+    record: &RunRecord,
+    percentiles: &[Percentile],
+) -> Vec<(String, DurationHistogram)> {
     let row = |name: &str, times: &DurationHistogram| (name.to_owned(), times.clone());
     let users = if record.latency.count() > 0 { "latency" } else { "service time" };
     let mut time_rows = Vec::new();
     if record.latency.count() > 0 {
         time_rows.push(row("latency", &record.latency));
+    }
+    if lag::is_visible(record, percentiles) {
+        time_rows.push(row(WITHOUT_LAG, &record.latency_without_lag));
     }
     if record.failures(MessageOutcome::TimedOut).count() > 0 {
         time_rows.push((format!("{users} + time-outs"), record.response_times()));
@@ -279,14 +295,7 @@ pub(super) fn skip_reason_text(end: SkipReason) -> &'static str {
 }
 
 fn write_tester(report: &LoadReport, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let Some(processor) = report.processor else { return Ok(()) };
-    writeln!(
-        f,
-        "Tester: {:.2} cores (user {:.2} s, system {:.2} s)",
-        processor.cores(),
-        processor.user.as_secs_f64(),
-        processor.system.as_secs_f64()
-    )
+    report.processor.map_or(Ok(()), |processor| writeln!(f, "Tester: {processor}"))
 }
 
 fn write_reasons(record: &RunRecord, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -231,8 +231,15 @@ impl Pacer {
     /// Returns whether events have due times. In a closed loop each event waits for the previous
     /// one.
     #[must_use]
+    #[inline]
     pub fn is_open(&self) -> bool {
         !matches!(self.schedule, ArrivalSchedule::ClosedLoop { .. })
+    }
+
+    /// Returns whether each event is due as soon as the caller is ready for it.
+    #[inline]
+    pub(crate) fn is_immediate(&self) -> bool {
+        matches!(self.schedule, ArrivalSchedule::ClosedLoop { think: Duration::ZERO })
     }
 
     /// Returns the seed of a Poisson process; `None` for other schedules.

@@ -57,7 +57,11 @@ impl SendSchedule {
     }
 
     /// Returns the next action of a client that could send at `now`.
+    #[inline]
     pub(crate) fn take(&mut self, now: Duration) -> NextSend {
+        if self.pacer.is_immediate() {
+            return self.take_immediate(now);
+        }
         let Some(mut due) = self.due(now) else { return NextSend::Finished };
         if due > now {
             return NextSend::Wait(due);
@@ -69,6 +73,18 @@ impl SendSchedule {
             self.advance();
         }
         NextSend::Send { number: self.number - 1, due, skipped: self.number - 1 - first }
+    }
+
+    /// Returns the next action in a closed loop without think time, which needs no due times.
+    #[inline]
+    fn take_immediate(&mut self, now: Duration) -> NextSend {
+        let late = self.end.is_some_and(|end| now >= end);
+        self.finished |= late || self.number == self.messages.unwrap_or(u32::MAX);
+        if self.finished {
+            return NextSend::Finished;
+        }
+        self.number += 1;
+        NextSend::Send { number: self.number - 1, due: now, skipped: 0 }
     }
 
     /// Returns the due time of the next message of a client that could send at `now`; `None` if

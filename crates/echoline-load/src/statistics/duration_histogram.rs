@@ -117,8 +117,14 @@ impl DurationHistogram {
 
     /// Records a sample; a time over a day counts as a day.
     pub fn record(&mut self, time: Duration) {
+        self.record_many(time, 1);
+    }
+
+    /// Records `count` equal samples; a time over a day counts as a day.
+    #[inline]
+    pub fn record_many(&mut self, time: Duration, count: u64) {
         let time = time.min(LONGEST);
-        self.histogram.record(nanos(time)).expect("it grows by itself up to a day");
+        self.histogram.record_n(nanos(time), count).expect("it grows by itself up to a day");
         self.max = self.max.max(time);
     }
 

@@ -29,6 +29,10 @@ pub struct RunRecord {
     /// The latency of correct replies in open loop: from the intended time until the reply was
     /// complete. Empty in closed loop.
     pub latency: DurationHistogram,
+    /// The same without the tester's own [`lag`](Self::lag): as if each message had been sent at
+    /// its intended time, or as soon as its connection was free. A server that gets several late
+    /// messages at once answers slower, so this is an upper bound.
+    pub latency_without_lag: DurationHistogram,
     /// The service time of correct replies: from just before the message was sent until the reply
     /// was complete.
     pub service: DurationHistogram,
@@ -72,12 +76,18 @@ impl RunRecord {
 
     /// Records a correct reply.
     pub fn reply(&mut self, reply: CorrectReply) {
-        self.ledger.settle(MessageOutcome::Ok);
-        self.service.record(reply.service);
+        self.many_replies(reply, 1);
+    }
+
+    /// Records `count` correct replies with the same times.
+    #[inline]
+    pub fn many_replies(&mut self, reply: CorrectReply, count: u64) {
+        self.ledger.settle_many(MessageOutcome::Ok, count);
+        self.service.record_many(reply.service, count);
         if let Some(latency) = reply.latency {
-            self.latency.record(latency);
+            self.latency.record_many(latency, count);
         }
-        self.series.answered(reply.at, reply.latency.unwrap_or(reply.service));
+        self.series.many_answered(reply.at, reply.latency.unwrap_or(reply.service), count);
     }
 
     /// Records that a message failed at `at`, with its age from the intended time or from sending.
@@ -155,6 +165,7 @@ impl RunRecord {
         self.delayed += other.delayed;
         self.anomalies.merge(&other.anomalies);
         self.latency.merge(&other.latency);
+        self.latency_without_lag.merge(&other.latency_without_lag);
         self.service.merge(&other.service);
         self.connect.merge(&other.connect);
         self.handshake.merge(&other.handshake);

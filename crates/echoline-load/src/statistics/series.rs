@@ -84,14 +84,27 @@ impl Series {
 
     /// Records that a message was sent at `offset`.
     pub fn sent(&mut self, offset: Duration) {
-        self.at(offset).sent += 1;
+        self.many_sent(offset, 1);
+    }
+
+    /// Records that `count` messages were sent at `offset`.
+    #[inline]
+    pub fn many_sent(&mut self, offset: Duration, count: u64) {
+        self.at(offset).sent += count;
     }
 
     /// Records a correct reply at `offset`, after `latency`.
     pub fn answered(&mut self, offset: Duration, latency: Duration) {
+        self.many_answered(offset, latency, 1);
+    }
+
+    /// Records `count` correct replies at `offset`, after `latency` each.
+    #[inline]
+    pub fn many_answered(&mut self, offset: Duration, latency: Duration, count: u64) {
         let interval = self.at(offset);
-        interval.ok += 1;
-        interval.latency.record(nanos(latency)).expect("it grows by itself up to any value");
+        interval.ok += count;
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        interval.latency.record_n(nanos(latency), count).expect("it grows up to any value");
     }
 
     /// Records a failure at `offset`.
@@ -143,6 +156,7 @@ impl Series {
         other
     }
 
+    #[inline]
     fn at(&mut self, offset: Duration) -> &mut SeriesInterval {
         let mut index = self.index(offset);
         while index >= INTERVALS_MAX {

@@ -38,6 +38,7 @@ pub enum Eol {
 impl Eol {
     /// Returns the line end as text.
     #[must_use]
+    #[inline]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Lf => "\n",

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -178,11 +179,25 @@ impl Stream {
         }))
     }
 
+    /// Returns whether the stream is a socket without layers.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        !matches!(self.0, StreamKind::Layered(_))
+    }
+
+    /// Returns the plain socket for use without the runtime. It is non-blocking.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::Unsupported`] for a layered stream, or an error of the runtime.
+    pub fn into_fd(self) -> io::Result<OwnedFd> {
+        self.into_socket().map(OwnedFd::from)
+    }
+
     /// Returns the plain socket for use without a runtime. It is non-blocking.
     pub(crate) fn into_socket(self) -> io::Result<socket2::Socket> {
         match self.0 {
             StreamKind::Tcp(socket) => Ok(socket.into_std()?.into()),
-            StreamKind::Unix(socket) => Ok(std::os::fd::OwnedFd::from(socket.into_std()?).into()),
+            StreamKind::Unix(socket) => Ok(OwnedFd::from(socket.into_std()?).into()),
             StreamKind::Layered(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }

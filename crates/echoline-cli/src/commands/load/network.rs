@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 use std::num::NonZero;
-use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
@@ -12,8 +11,9 @@ use crate::server::transport_args::{ClientTransportArgs, network_value};
 use crate::usage_error::UsageError;
 use crate::values;
 use echoline::Address;
+use echoline_base::amount;
 use echoline_load::target::{IpFamily, ResolvePolicy, SocketOptions};
-use echoline_load::{LoadSettings, Targets};
+use echoline_load::{BusyPoll, LoadSettings, Targets};
 
 /// Connections and threads.
 #[derive(Debug, Args)]
@@ -68,12 +68,13 @@ pub(super) struct NetworkArgs {
     #[arg(long, env = "ECHOLINE_WORKERS", value_name = "N", value_parser = values::threads)]
     workers: Option<NonZero<usize>>,
 
-    /// Time to poll before each planned time of --rate, for example 100us.
+    /// Time to poll before each planned time of --rate: auto, or for example 100us.
     ///
-    /// Polling makes send times exact to the microsecond, but each thread uses a whole core.
-    #[arg(long, env = "ECHOLINE_BUSY_POLL", value_name = "TIME", default_value = "0s")]
-    #[arg(value_parser = values::poll_time)]
-    busy_poll: Duration,
+    /// Polling makes send times exact to a few microseconds and uses a core. auto polls only while
+    /// no other program needs the core, and no longer than wake-ups take; 0s never polls.
+    #[arg(long, env = "ECHOLINE_BUSY_POLL", value_name = "TIME|auto", default_value = "auto")]
+    #[arg(value_parser = busy_poll)]
+    busy_poll: BusyPoll,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -96,6 +97,16 @@ fn source(text: &str) -> Result<IpAddr, String> {
     text.trim().parse().map_err(|_| {
         format!("'{text}' is not an IP address: write for example 127.0.0.2,127.0.0.3")
     })
+}
+
+fn busy_poll(text: &str) -> Result<BusyPoll, String> {
+    match text.trim() {
+        "auto" => Ok(BusyPoll::Auto),
+        time if amount::time_or_seconds(time).is_none() => Err(format!(
+            "'{text}' is not a time: write auto, or a time such as 100us, or 0s for never"
+        )),
+        time => values::poll_time(time).map(BusyPoll::For),
+    }
 }
 
 fn buffer(text: &str) -> Result<u32, String> {

@@ -29,6 +29,9 @@ pub(super) struct RecordDocument {
     #[serde(default, skip_serializing_if = "OutageDocument::is_none")]
     outage: OutageDocument,
     latency: HistogramDocument,
+    /// Only in open loop; older reports have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    latency_without_lag: Option<HistogramDocument>,
     service: HistogramDocument,
     connect: HistogramDocument,
     /// This field is omitted if there were no handshakes.
@@ -133,6 +136,8 @@ impl RecordDocument {
             connections: record.connections,
             outage: OutageDocument::from(&record.outage),
             latency: document(&record.latency),
+            latency_without_lag: (record.latency_without_lag.count() > 0)
+                .then(|| document(&record.latency_without_lag)),
             service: document(&record.service),
             connect: document(&record.connect),
             handshake: (record.handshake.count() > 0).then(|| document(&record.handshake)),
@@ -156,6 +161,9 @@ impl RecordDocument {
         record.connections = bounded(self.connections, &format!("{at}.connections"))?;
         record.outage = self.outage.outage(&format!("{at}.outage"))?;
         record.latency = self.latency.times(&format!("{at}.latency"))?;
+        if let Some(times) = self.latency_without_lag {
+            record.latency_without_lag = times.times(&format!("{at}.latency_without_lag"))?;
+        }
         record.service = self.service.times(&format!("{at}.service"))?;
         record.connect = self.connect.times(&format!("{at}.connect"))?;
         if let Some(handshake) = self.handshake {

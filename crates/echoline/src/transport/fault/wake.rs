@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::timer::alarm::{Alarm, Precision};
+use crate::timer::polling::Polling;
 
 thread_local! {
     /// The alarm of the runtime that last used it on this thread, and the task that runs it.
@@ -24,7 +25,7 @@ pub(super) fn wake_at(due: Instant, waker: Waker) {
     ALARM.with_borrow_mut(|current| {
         // If the task is finished, its runtime has ended, and this runtime needs a new alarm.
         if current.as_ref().is_none_or(|(_, task)| task.is_finished()) {
-            let alarm = Arc::new(Alarm::new(Precision::Exact { spin: Duration::ZERO }));
+            let alarm = Arc::new(Alarm::new(Precision::Exact(Polling::Fixed(Duration::ZERO))));
             let running = Arc::clone(&alarm);
             let task = runtime.spawn(async move { running.run().await });
             *current = Some((alarm, task));
