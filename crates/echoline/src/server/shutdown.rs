@@ -62,6 +62,7 @@ impl Shutdown {
 
     /// Returns the current phase.
     #[must_use]
+    #[inline]
     pub fn phase(&self) -> Phase {
         match self.state.phase.load(Ordering::Acquire) {
             0 => Phase::Running,
