@@ -32,6 +32,8 @@ need socat socat
 need nc netcat-openbsd
 need openssl openssl
 need curl curl
+# Counts instructions.
+need valgrind valgrind
 # Programs that occur in the documentation. A test runs the documented commands in separate
 # namespaces.
 need jq jq
@@ -148,6 +150,9 @@ else
     echo "cargo-nextest is not installed: running the tests with cargo test"
     cargo test --workspace --locked --all-targets --no-fail-fast
 fi
+
+say "instructions of a message"
+scripts/instructions.sh
 
 say "documentation tests"
 cargo test --workspace --locked --doc

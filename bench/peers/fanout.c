@@ -11,16 +11,14 @@
  * slowest member, or writes RATE lines a second. STUCK more members join and never read again. A
  * line that is sent to a chat has SIZE bytes, including its end.
  *
- * With a rate, there are two latencies, both from the due time of a line: one until this program
- * reads the line, and one until the kernel put it into the socket of the member. They differ,
- * because one thread reads for all members in turn. If one read returns several lines, the arrival
- * of the last one counts.
+ * With a rate, there are two latencies from the due time of a line: until this program reads it,
+ * and until the kernel put it into the member's socket. They differ, because one thread reads for
+ * all members in turn. If one read returns several lines, the arrival of the last one counts.
  *
  * Every received byte is counted, and the count determines the next expected byte. In the warm-up,
- * at a rate, with a small window and at the end, every byte is compared. Otherwise one read in
- * SAMPLE is compared. The bytes of the other reads are not copied from the kernel (MSG_TRUNC),
- * because the copies would make this program slower than the server. Each line has a number, so a
- * lost or added byte is always found.
+ * at a rate, with a small window and at the end, every byte is compared, otherwise one read in
+ * SAMPLE. The bytes of the other reads are not copied from the kernel (MSG_TRUNC), because this
+ * program would be slower than the server. Each line has a number, so a lost byte is found.
  *
  * Prints one line of JSON. Exits with 2 after any error. --marks prints "measuring" and "measured"
  * at the start and the end of the measured time. --idle prints "ready" when all members have joined
@@ -69,8 +67,7 @@ static struct run {
 } run;
 
 static char buffer[READ_BYTES];
-/* The latencies from the due time of a line until this program reads it, and until the kernel has
- * put it into the socket of the member. */
+/* The latencies until this program reads a line, and until it is in the member's socket. */
 static struct histogram read_after, arrived_after;
 
 /* ---- Joining ---- */

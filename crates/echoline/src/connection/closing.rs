@@ -144,7 +144,10 @@ where
     }
 }
 
-async fn linger<S: AsyncRead + Unpin>(stream: &mut S, deadlines: &Deadlines) -> io::Result<()> {
+async fn linger<S: AsyncRead + Unpin + 'static>(
+    stream: &mut S,
+    deadlines: &Deadlines,
+) -> io::Result<()> {
     let mut left = deadlines.config.limits.linger_bytes;
     while left > 0 {
         let length = poll_fn(|cx| poll_discard(stream, cx)).await?;

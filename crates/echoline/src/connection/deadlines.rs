@@ -82,6 +82,9 @@ pub(super) struct Deadlines {
     armed_for: Option<WaitFor>,
     /// Whether the handler is in the middle of a message, for which a drain waits.
     in_message: bool,
+    /// Whether the server counts traffic or calls a hook for each line. It does not change while
+    /// the connection is open.
+    is_observed: bool,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -104,6 +107,11 @@ struct DeadlineExtras {
 
 impl Deadlines {
     pub(super) fn new(config: Arc<ConnectionConfig>, slot: Option<Arc<ConnectionSlot>>) -> Self {
+        let is_observed = slot.as_ref().is_some_and(|slot| {
+            config.on_line.is_some()
+                || slot.worker_counters().is_some()
+                || slot.connection_counters().is_some()
+        });
         Self {
             config,
             slot,
@@ -112,6 +120,7 @@ impl Deadlines {
             extras: None,
             armed_for: None,
             in_message: false,
+            is_observed,
             timer: None,
         }
     }
@@ -136,17 +145,34 @@ impl Deadlines {
     /// counters.
     #[inline]
     pub(super) fn amount(&self) -> Amount {
-        Amount::new(self.connection_counters().is_some())
+        Amount::new(self.is_observed && self.connection_counters().is_some())
     }
 
     /// Records that `amount` was read.
     #[inline]
     pub(super) fn note_received(&self, amount: Amount) {
+        if !self.is_observed {
+            return;
+        }
         if let Some(worker_counters) = self.worker_counters() {
             worker_counters.received.add(amount.bytes as u64);
         }
         if let Some(connection_counters) = self.connection_counters() {
             connection_counters.note_received(amount);
+        }
+    }
+
+    /// Records a read whose bytes are one message.
+    #[inline]
+    pub(super) fn note_whole_read(&self, bytes: &[u8]) {
+        if self.is_observed {
+            let mut amount = self.amount();
+            amount.add(bytes);
+            self.note_received(amount);
+            if !bytes.is_empty() {
+                self.note_messages(1);
+                self.note_line(bytes);
+            }
         }
     }
 
@@ -161,7 +187,9 @@ impl Deadlines {
     /// Records a line that was read.
     #[inline]
     pub(super) fn note_line(&self, bytes: &[u8]) {
-        if let (Some(hook), Some(slot)) = (&self.config.on_line, &self.slot) {
+        if self.is_observed
+            && let (Some(hook), Some(slot)) = (&self.config.on_line, &self.slot)
+        {
             (hook.0)(slot.received(bytes));
         }
     }
@@ -174,7 +202,8 @@ impl Deadlines {
     /// Counts messages that were returned to the handler.
     #[inline]
     pub(super) fn note_messages(&self, count: u32) {
-        if count > 0
+        if self.is_observed
+            && count > 0
             && let Some(worker_counters) = self.worker_counters()
         {
             worker_counters.messages.add(count.into());
@@ -189,15 +218,21 @@ impl Deadlines {
     /// Records that the peer has accepted `amount` of output.
     #[inline]
     pub(super) fn note_sent(&mut self, amount: Amount) {
+        if self.is_observed {
+            self.count_sent(amount);
+        }
+        if let Some(extras) = &mut self.extras {
+            extras.stalled_since = None;
+            extras.grace_until = None;
+        }
+    }
+
+    fn count_sent(&self, amount: Amount) {
         if let Some(worker_counters) = self.worker_counters() {
             worker_counters.sent.add(amount.bytes as u64);
         }
         if let Some(connection_counters) = self.connection_counters() {
             connection_counters.note_sent(amount);
-        }
-        if let Some(extras) = &mut self.extras {
-            extras.stalled_since = None;
-            extras.grace_until = None;
         }
     }
 
@@ -208,13 +243,20 @@ impl Deadlines {
         std::mem::replace(&mut self.in_message, in_message)
     }
 
+    /// Returns whether [`check`](Self::check) has any effect: in the middle of a line, or while the
+    /// server shuts down.
+    #[inline]
+    pub(super) fn needs_check(&self, partial: bool) -> bool {
+        partial || self.config.shutdown.phase() >= Phase::Draining
+    }
+
     /// Prepares for a read. Returns a close reason if this read may be the last one.
     ///
     /// # Errors
     /// The close reason, if the connection must not read any more.
-    #[inline]
+    #[inline(always)]
     pub(super) fn check(&mut self, partial: bool) -> Result<Option<Closed>, Closed> {
-        if !partial && self.config.shutdown.phase() < Phase::Draining {
+        if !self.needs_check(partial) {
             return Ok(None);
         }
         if partial && self.partial_since.is_none() {
@@ -251,7 +293,7 @@ impl Deadlines {
     /// Works like [`poll`](Self::poll), for input. If `over` is set, this input may be the last. If
     /// an answer is then held or a late line was answered, the connection waits only until the next
     /// poll.
-    #[inline]
+    #[inline(always)]
     pub(super) fn poll_input(
         &mut self,
         over: Option<Closed>,
@@ -274,7 +316,7 @@ impl Deadlines {
 
     /// Returns `Pending` until a deadline has passed, and then the close reason. It also wakes the
     /// task when the phase changes.
-    #[inline]
+    #[inline(always)]
     pub(super) fn poll(&mut self, wait_for: WaitFor, cx: &mut Context<'_>) -> Poll<Closed> {
         let phase = self.config.shutdown.phase();
         self.note_start(wait_for, phase);
@@ -323,6 +365,7 @@ impl Deadlines {
     }
 
     /// Returns whether the server wakes `waker` when its phase changes.
+    #[inline]
     fn is_supervised(&self, waker: &Waker) -> bool {
         self.slot.as_ref().is_some_and(|slot| slot.is_woken_by(waker))
     }

@@ -169,7 +169,7 @@ pub(super) fn poll_feed<S: AsyncWrite + Unpin>(
 
 /// Sends the bytes that the stream takes, and records the progress.
 #[inline]
-pub(super) fn poll_send<S: AsyncWrite + Unpin>(
+fn poll_send<S: AsyncWrite + Unpin>(
     stream: &mut S,
     output: &mut OutputBuffer,
     deadlines: &mut Deadlines,
@@ -182,6 +182,30 @@ pub(super) fn poll_send<S: AsyncWrite + Unpin>(
     }
     let mut sent = deadlines.amount();
     let polled = output.poll_flush(stream, cx, &mut sent);
+    if sent.bytes > 0 {
+        deadlines.note_sent(sent);
+    }
+    polled.map_err(Closed::from)
+}
+
+/// Works like [`poll_send`], at less cost. The caller must read afterwards; see
+/// [`write_at_once`](crate::transport::stream::write_at_once).
+#[inline(always)]
+pub(super) fn poll_send_before_read<S: AsyncWrite + Unpin + 'static>(
+    stream: &mut S,
+    output: &mut OutputBuffer,
+    deadlines: &mut Deadlines,
+    cx: &mut Context<'_>,
+) -> Poll<Result<(), Closed>> {
+    if output.is_unused() {
+        return Poll::Ready(Ok(()));
+    }
+    let mut sent = deadlines.amount();
+    let polled = match output.send_at_once(stream, &mut sent) {
+        Ok(true) => Poll::Ready(Ok(())),
+        Ok(false) => output.poll_flush(stream, cx, &mut sent),
+        Err(error) => Poll::Ready(Err(error)),
+    };
     if sent.bytes > 0 {
         deadlines.note_sent(sent);
     }

@@ -1,7 +1,6 @@
 //! The reading side of a connection: reads bytes from the stream into [`Lines`].
 
 use std::io;
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -12,6 +11,7 @@ use super::limits::Closed;
 use super::line::Line;
 use super::lines::Lines;
 use crate::metrics::summary::Amount;
+use crate::transport::stream::{poll_read, poll_readable};
 
 /// The work that one connection may do before it yields to the worker's other connections. Without
 /// this limit, a client that never stops sending would delay them. A line costs 1 and a read costs
@@ -26,6 +26,8 @@ pub(super) struct InputBuffer {
     /// The close reason for the end of the peer's stream, [`Closed::EndOfStream`] or
     /// [`Closed::Truncated`]; `None` while the stream is open.
     end: Option<Closed>,
+    /// Whether the last read took all input of the socket.
+    drained: bool,
     spent: u16,
     /// Messages returned to the handler and not added to the counters yet. They are counted in
     /// batches, because one packet may hold hundreds of lines.
@@ -34,7 +36,7 @@ pub(super) struct InputBuffer {
 
 impl InputBuffer {
     pub(super) fn new(max_line: usize) -> Self {
-        Self { lines: Lines::new(max_line), end: None, spent: 0, messages: 0 }
+        Self { lines: Lines::new(max_line), end: None, drained: false, spent: 0, messages: 0 }
     }
 
     /// Returns whether the peer has ended its stream.
@@ -75,6 +77,9 @@ impl InputBuffer {
         Poll::Pending
     }
 
+    /// Returns the next line, `Some(None)` at the end of the stream, or `None` if the line has not
+    /// arrived yet.
+    #[inline]
     pub(super) fn next_line(&mut self) -> Result<Option<Option<Line>>, Closed> {
         if !self.lines.is_empty()
             && let Some(line) = self.lines.next_line()?
@@ -86,6 +91,11 @@ impl InputBuffer {
         if !self.at_end() {
             return Ok(None);
         }
+        self.last_line()
+    }
+
+    #[cold]
+    fn last_line(&mut self) -> Result<Option<Option<Line>>, Closed> {
         // The last line of a truncated stream is discarded, because it may be incomplete.
         let last = self.lines.finish().filter(|_| self.end != Some(Closed::Truncated));
         self.messages += u32::from(last.is_some());
@@ -159,6 +169,7 @@ impl InputBuffer {
 
     /// Reads once. Returns `Ready` when more bytes or the end have arrived, and adds the bytes to
     /// `amount`. While it waits, it keeps no buffer except one for an unfinished line.
+    #[inline(always)]
     pub(super) fn poll_fill<S>(
         &mut self,
         stream: &mut S,
@@ -166,14 +177,30 @@ impl InputBuffer {
         amount: &mut Amount,
     ) -> Poll<io::Result<()>>
     where
-        S: AsyncRead + Unpin,
+        S: AsyncRead + Unpin + 'static,
     {
+        ready!(self.poll_arrival(stream, cx));
         buffers::with_scratch(|scratch| {
             let length = ready!(self.poll_scratch(stream, scratch, cx))?;
-            self.lines.push(&scratch[..length]);
+            self.lines.push_from(&scratch[..length], buffers::share);
             amount.add(&scratch[..length]);
             Poll::Ready(Ok(()))
         })
+    }
+
+    /// Returns `Pending` if the last read took all input and no more has arrived. The task is then
+    /// woken when more arrives.
+    #[inline(always)]
+    pub(super) fn poll_arrival<S: 'static>(
+        &mut self,
+        stream: &mut S,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        if std::mem::take(&mut self.drained) && poll_readable(stream, cx).is_pending() {
+            self.spent = 0;
+            return Poll::Pending;
+        }
+        Poll::Ready(())
     }
 
     /// Reads once into `buffer`, without a copy. Returns `Ready` when bytes or the end have
@@ -186,7 +213,7 @@ impl InputBuffer {
         amount: &mut Amount,
     ) -> Poll<io::Result<()>>
     where
-        S: AsyncRead + Unpin,
+        S: AsyncRead + Unpin + 'static,
     {
         if self.lines.is_skipping() {
             // The rest of a skipped line may still arrive. It does not count as input.
@@ -194,6 +221,7 @@ impl InputBuffer {
             self.take_into(buffer);
             return Poll::Ready(Ok(()));
         }
+        ready!(self.poll_arrival(stream, cx));
         let length = ready!(self.poll_scratch(stream, buffer.initialize_unfilled(), cx))?;
         let start = buffer.filled().len();
         buffer.advance(length);
@@ -206,7 +234,7 @@ impl InputBuffer {
 
     /// Reads once into `scratch`, without splitting lines. Returns the number of bytes, which is 0
     /// at the end.
-    #[inline]
+    #[inline(always)]
     pub(super) fn poll_scratch<S>(
         &mut self,
         stream: &mut S,
@@ -214,7 +242,7 @@ impl InputBuffer {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>>
     where
-        S: AsyncRead + Unpin,
+        S: AsyncRead + Unpin + 'static,
     {
         let Poll::Ready(result) = poll_read(stream, scratch, cx) else {
             self.spent = 0;
@@ -231,6 +259,7 @@ impl InputBuffer {
         if length == 0 {
             self.end.get_or_insert(Closed::EndOfStream);
         }
+        self.drained = length < scratch.len();
         self.spent += READ_COST;
         buffers::note_activity();
         Poll::Ready(Ok(length))
@@ -241,16 +270,7 @@ impl InputBuffer {
 /// which is 0 at the end.
 pub(super) fn poll_discard<S>(stream: &mut S, cx: &mut Context<'_>) -> Poll<io::Result<usize>>
 where
-    S: AsyncRead + Unpin,
+    S: AsyncRead + Unpin + 'static,
 {
     buffers::with_scratch(|scratch| poll_read(stream, scratch, cx))
-}
-
-fn poll_read<S>(stream: &mut S, scratch: &mut [u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>>
-where
-    S: AsyncRead + Unpin,
-{
-    let mut buffer = ReadBuf::new(scratch);
-    ready!(Pin::new(stream).poll_read(cx, &mut buffer))?;
-    Poll::Ready(Ok(buffer.filled().len()))
 }

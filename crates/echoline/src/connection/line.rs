@@ -10,8 +10,9 @@ use bytes::{Buf, Bytes};
 /// were read.
 ///
 /// Lines are bytes, not text: an echo returns its input, valid UTF-8 or not. A `Line` keeps all
-/// bytes of the same read in memory (at most 64 KiB, or the longest line). So copy lines that you
-/// keep for a long time (`line.to_vec()`).
+/// bytes of the same read in memory (at most 64 KiB, or the longest line), or a block of 4 KiB with
+/// short lines of several connections. So copy lines that you keep for a long time
+/// (`line.to_vec()`).
 ///
 /// It dereferences to `[u8]`, and can be compared with text and with bytes:
 ///
@@ -47,8 +48,13 @@ impl Line {
 
     /// Works like [`trim`](Self::trim), but borrows the line.
     #[must_use]
+    #[inline]
     pub fn trimmed(&self) -> &[u8] {
-        trim_end(trim_start(&self.0))
+        // Most lines begin and end with a visible ASCII letter.
+        match &*self.0 {
+            [b'!'..=b'~'] | [b'!'..=b'~', .., b'!'..=b'~'] => &self.0,
+            other => trim_end(trim_start(other)),
+        }
     }
 
     /// Returns the rest of the line after `prefix`, without a copy; `None` if the line does not
@@ -79,10 +85,6 @@ fn is_space(letter: char) -> bool {
 }
 
 fn trim_start(mut bytes: &[u8]) -> &[u8] {
-    // Most lines begin and end with a visible ASCII letter.
-    if let [b'!'..=b'~', ..] = bytes {
-        return bytes;
-    }
     while let Some(letter) = first_letter(bytes).filter(|&letter| is_space(letter)) {
         bytes = &bytes[letter.len_utf8()..];
     }
@@ -90,9 +92,6 @@ fn trim_start(mut bytes: &[u8]) -> &[u8] {
 }
 
 fn trim_end(mut bytes: &[u8]) -> &[u8] {
-    if let [.., b'!'..=b'~'] = bytes {
-        return bytes;
-    }
     while let Some(letter) = last_letter(bytes).filter(|&letter| is_space(letter)) {
         bytes = &bytes[..bytes.len() - letter.len_utf8()];
     }

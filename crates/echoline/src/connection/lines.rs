@@ -58,6 +58,26 @@ impl Lines {
         }
     }
 
+    /// Appends received bytes. Whole lines stay in the buffer that `share` copies them to, if there
+    /// is one and no other bytes are waiting. A partial line may wait for a long time, so it gets a
+    /// separate buffer, which keeps no other bytes in memory.
+    #[inline]
+    pub(super) fn push_from(
+        &mut self,
+        bytes: &[u8],
+        share: impl FnOnce(&[u8]) -> Option<BytesMut>,
+    ) {
+        if self.buffer.is_empty()
+            && !self.skipping
+            && bytes.ends_with(b"\n")
+            && let Some(shared) = share(bytes)
+        {
+            self.buffer = shared;
+        } else {
+            self.push(bytes);
+        }
+    }
+
     /// Discards everything up to and including the next line end, even if it has not arrived yet.
     /// After [`LineTooLong`] the next line can then be read, and no part of the skipped line is
     /// buffered.
@@ -87,6 +107,7 @@ impl Lines {
     /// # Errors
     /// [`LineTooLong`] as soon as the line can no longer end within the limit. So the buffer holds
     /// at most the limit plus one read. The bytes stay in the buffer.
+    #[inline]
     pub fn next_line(&mut self) -> Result<Option<Line>, LineTooLong> {
         match memchr(b'\n', &self.buffer[self.scanned..]) {
             Some(found) => {
@@ -154,6 +175,7 @@ impl Lines {
         self.buffer.is_empty()
     }
 
+    #[inline]
     fn cut(&mut self, length: usize) -> BytesMut {
         self.scanned = 0;
         if length == self.buffer.len() {
@@ -164,12 +186,14 @@ impl Lines {
         self.buffer.split_to(length)
     }
 
+    #[inline]
     fn fits(&self, length: usize) -> Result<(), LineTooLong> {
         if length > self.max_line { Err(LineTooLong { limit: self.max_line }) } else { Ok(()) }
     }
 }
 
 /// Returns the length of a line without its line end. `bytes` must end with `\n`.
+#[inline]
 fn length_without_end(bytes: &[u8]) -> usize {
     let without = &bytes[..bytes.len() - 1];
     without.strip_suffix(b"\r").unwrap_or(without).len()
@@ -180,16 +204,27 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::connection::buffers;
 
     /// Returns the result of reading `input` in pieces cut at `cuts`: the lines, and whether one
     /// was too long.
     fn read(input: &[u8], cuts: &[usize], max_line: usize) -> (Vec<Vec<u8>>, bool) {
+        read_by(input, cuts, max_line, Lines::push)
+    }
+
+    /// Does the same with `push` instead of [`Lines::push`].
+    fn read_by(
+        input: &[u8],
+        cuts: &[usize],
+        max_line: usize,
+        push: impl Fn(&mut Lines, &[u8]),
+    ) -> (Vec<Vec<u8>>, bool) {
         let mut lines = Lines::new(max_line);
         let mut found = Vec::new();
         let mut start = 0;
         for end in cuts.iter().copied().chain([input.len()]) {
             let end = end.clamp(start, input.len());
-            lines.push(&input[start..end]);
+            push(&mut lines, &input[start..end]);
             start = end;
             loop {
                 match lines.next_line() {
@@ -222,6 +257,8 @@ mod tests {
             let whole = read(&input, &[], max_line);
             prop_assert_eq!(&read(&input, &cuts, max_line), &whole);
             prop_assert_eq!(&read(&input, &every_byte, max_line), &whole);
+            let push = |lines: &mut Lines, bytes: &[u8]| lines.push_from(bytes, buffers::share);
+            prop_assert_eq!(&read_by(&input, &cuts, max_line, push), &whole);
         }
 
         #[test]
@@ -268,6 +305,24 @@ mod tests {
             let text = String::from_utf8(input).unwrap();
             prop_assert_eq!(found.len(), text.split("abb").count());
         }
+    }
+
+    /// A partial line may wait for a long time, so it must not keep a shared block in memory.
+    #[test]
+    fn only_whole_lines_are_shared() {
+        let shared = |input: &[u8], before: &[u8]| {
+            let mut lines = Lines::new(10);
+            lines.push(before);
+            let asked = std::cell::Cell::new(false);
+            lines.push_from(input, |bytes| {
+                asked.set(true);
+                Some(bytes.into())
+            });
+            asked.get()
+        };
+        assert!(shared(b"one\ntwo\n", b""));
+        assert!(!shared(b"one\ntw", b""));
+        assert!(!shared(b"o\n", b"tw"));
     }
 
     /// Issue 11, item 47: the unread bytes are all received bytes that were not returned, line ends

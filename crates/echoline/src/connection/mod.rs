@@ -9,7 +9,13 @@
 //!
 //! **An idle connection has no buffer.** A read uses the 64 KiB scratch buffer of the worker, which
 //! is lent for one poll. The received bytes are copied to a buffer of exactly their size, and a
-//! `Line` is a slice of this buffer. The output buffer is returned to the worker when it is empty.
+//! `Line` is a slice of this buffer. Short whole lines are copied to a block of 4 KiB that the
+//! worker's connections share, which needs no allocation. The output buffer is returned to the
+//! worker when it is empty.
+//!
+//! **Sockets are tried first.** A plain socket is read and written before the task is registered
+//! with the runtime. A read that does not fill its buffer empties the socket, so the next read only
+//! registers the task. `scripts/instructions.sh` counts the instructions of a message.
 //!
 //! **One timer serves all deadlines.** Activity only records the time. The timer is set once, and
 //! when it fires, it is compared with the recorded times. If it fires late, the process was
@@ -45,6 +51,7 @@ pub(crate) mod line;
 pub(crate) mod lines;
 mod output;
 mod owned;
+mod raw_echo;
 mod split;
 mod stream;
 mod writing;

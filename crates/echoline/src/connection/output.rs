@@ -7,7 +7,9 @@ use std::task::{Context, Poll, ready};
 use tokio::io::AsyncWrite;
 
 use super::buffers;
+use super::config::Eol;
 use crate::metrics::summary::Amount;
+use crate::transport::stream::write_at_once;
 
 /// Pieces of at least this size are sent directly instead of being copied first.
 const DIRECT_BYTES: usize = 8 * 1024;
@@ -47,6 +49,7 @@ impl OutputBuffer {
     }
 
     /// Returns whether a piece of `length` bytes should be written directly to the stream.
+    #[inline]
     pub(super) fn is_direct(&self, length: usize) -> bool {
         self.is_empty() && length >= DIRECT_BYTES
     }
@@ -55,12 +58,52 @@ impl OutputBuffer {
         self.buffer().extend_from_slice(bytes);
     }
 
+    /// Appends `parts` and the line end.
+    #[inline]
+    pub(super) fn push_line(&mut self, parts: &[&[u8]], eol: Eol) {
+        let buffer = self.buffer();
+        for part in parts {
+            buffer.extend_from_slice(part);
+        }
+        match eol {
+            Eol::Lf => buffer.push(b'\n'),
+            Eol::CrLf => buffer.extend_from_slice(b"\r\n"),
+        }
+    }
+
     /// Returns the buffer to append to.
+    #[inline]
     pub(super) fn buffer(&mut self) -> &mut Vec<u8> {
         if self.buffer.capacity() == 0 {
             self.buffer = buffers::take_write();
         }
         &mut self.buffer
+    }
+
+    /// Sends the bytes that a plain socket takes at once, and adds them to `sent`. Returns whether
+    /// no output is pending. The caller must read between two calls; see [`write_at_once`].
+    #[inline]
+    pub(super) fn send_at_once<S: 'static>(
+        &mut self,
+        stream: &mut S,
+        sent: &mut Amount,
+    ) -> io::Result<bool> {
+        if !self.is_empty() {
+            let rest = &self.buffer[self.sent..];
+            match write_at_once(stream, rest) {
+                Ok(taken) => {
+                    sent.add(&rest[..taken]);
+                    self.sent += taken;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if !self.is_empty() || self.unflushed {
+            return Ok(false);
+        }
+        self.release();
+        Ok(true)
     }
 
     /// Sends until no output is pending, neither here nor in the stream, or until the stream takes
@@ -100,11 +143,17 @@ impl OutputBuffer {
             self.sent += taken;
             self.unflushed = true;
         }
+        self.release();
+        Poll::Ready(Ok(()))
+    }
+
+    /// Returns the buffer to the worker after all its bytes were sent.
+    #[inline]
+    fn release(&mut self) {
         if self.buffer.capacity() > 0 {
             buffers::give_write(std::mem::take(&mut self.buffer));
             self.sent = 0;
         }
-        Poll::Ready(Ok(()))
     }
 }
 
@@ -121,4 +170,10 @@ where
         Ok(0) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
         other => Poll::Ready(other),
     }
+}
+
+/// Returns the number of bytes of all `parts`.
+#[inline]
+pub(super) fn length_of(parts: &[&[u8]]) -> usize {
+    parts.iter().map(|part| part.len()).sum()
 }

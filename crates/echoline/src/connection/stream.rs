@@ -11,7 +11,7 @@ use super::borrows::MessageGuard;
 use super::closing::Closing;
 use super::core::{Core, poll_output, poll_shutdown, poll_write_once};
 use super::deadlines::{Deadlines, OutputState};
-use super::feed::poll_send;
+use super::feed::poll_send_before_read;
 use super::limits::Closed;
 use crate::transport::stream::Stream;
 
@@ -90,10 +90,9 @@ where
                 break;
             }
             let over = deadlines.check(false)?;
-            let state = match read_sends && poll_send(stream, output, deadlines, cx)?.is_pending() {
-                true => OutputState::Blocked,
-                false => OutputState::Sent,
-            };
+            let blocked =
+                read_sends && poll_send_before_read(stream, output, deadlines, cx)?.is_pending();
+            let state = if blocked { OutputState::Blocked } else { OutputState::Sent };
             let mut amount = deadlines.amount();
             if input.poll_into(stream, cx, buffer, &mut amount)?.is_pending() {
                 return deadlines.poll_input(over, false, state, cx).map(Err);

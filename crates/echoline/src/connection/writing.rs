@@ -51,11 +51,11 @@ where
     /// Like [`write`](Self::write).
     #[doc(alias = "writelines")]
     #[doc(alias = "write_vectored")]
+    #[inline]
     pub fn write_parts<'a>(&'a mut self, parts: &[&'a [u8]]) -> Write<'a> {
         let core = self.core_mut();
         if !core.takes_at_once(parts, 0) {
-            let parts = parts.to_vec();
-            return Write::later(async move { core.write_waiting(&parts).await });
+            return write_later(core, parts, "");
         }
         for part in parts {
             core.output.push(part);
@@ -86,17 +86,14 @@ where
     ///
     /// # Errors
     /// Like [`write`](Self::write).
+    #[inline]
     pub fn write_line_parts<'a>(&'a mut self, parts: &[&'a [u8]]) -> Write<'a> {
         let core = self.core_mut();
-        let eol = core.deadlines.config.eol.as_str().as_bytes();
-        if !core.takes_at_once(parts, eol.len()) {
-            let parts = [parts, &[eol]].concat();
-            return Write::later(async move { core.write_waiting(&parts).await });
+        let eol = core.deadlines.config.eol;
+        if !core.takes_at_once(parts, eol.as_str().len()) {
+            return write_later(core, parts, eol.as_str());
         }
-        for part in parts {
-            core.output.push(part);
-        }
-        core.output.push(eol);
+        core.output.push_line(parts, eol);
         Write::done(Ok(()))
     }
 
@@ -191,4 +188,14 @@ where
     pub fn unsent(&self) -> usize {
         self.core().output.len()
     }
+}
+
+/// Returns the write of `parts` and `end`, which begins when it is awaited.
+#[cold]
+fn write_later<'a, S>(core: &'a mut Core<S>, parts: &[&'a [u8]], end: &'a str) -> Write<'a>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let parts = [parts, &[end.as_bytes()]].concat();
+    Write::later(async move { core.write_waiting(&parts).await })
 }

@@ -94,6 +94,7 @@ pub(crate) struct Amount {
 
 impl Amount {
     /// Creates an amount of zero.
+    #[inline]
     pub(crate) fn new(counts_lines: bool) -> Self {
         Self { counts_lines, ..Self::default() }
     }

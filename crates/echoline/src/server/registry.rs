@@ -234,6 +234,7 @@ impl ConnectionRegistry {
     }
 
     /// Returns the phase of the server's life.
+    #[inline]
     pub(crate) fn phase(&self) -> Phase {
         self.shutdown.phase()
     }
@@ -272,6 +273,7 @@ impl ConnectionSlot {
     }
 
     /// Returns the statistics of the worker that serves this connection.
+    #[inline]
     pub(crate) fn stats(&self) -> &WorkerStats {
         &self.stats
     }
@@ -283,12 +285,14 @@ impl ConnectionSlot {
     }
 
     /// Records the waker of the task that runs the handler.
+    #[inline]
     pub(crate) fn set_task(&self, waker: &Waker) {
         // All wakers of a task are equivalent, so only the first is kept.
         self.task.get_or_init(|| waker.clone());
     }
 
     /// Returns the phase of the server's life.
+    #[inline]
     pub(crate) fn phase(&self) -> Phase {
         self.registry.phase()
     }
@@ -369,6 +373,7 @@ impl ConnectionSlot {
 
     /// Returns whether `waker` wakes the handler's task itself. A future inside the task may have
     /// its own waker, as in `FuturesUnordered`, and the server does not know that waker.
+    #[inline]
     pub(crate) fn is_woken_by(&self, waker: &Waker) -> bool {
         self.task.get().is_some_and(|task| task.will_wake(waker))
     }

@@ -10,6 +10,7 @@ pub(crate) mod origin;
 pub(crate) mod proxy;
 #[cfg(feature = "web")]
 pub(crate) mod site;
+mod socket_io;
 pub(crate) mod steps;
 pub(crate) mod stream;
 #[cfg(feature = "tls")]

@@ -5,7 +5,7 @@ use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use socket2::SockRef;
@@ -14,6 +14,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::sleep;
 
 use super::credentials::PeerCredentials;
+use super::socket_io;
 use crate::connection::limits::Closed;
 use crate::listener::address::canonical;
 use echoline_base::backoff::Backoff;
@@ -291,6 +292,59 @@ impl AsyncWrite for Stream {
             StreamKind::Layered(layer) => Pin::new(layer).poll_shutdown(cx),
         }
     }
+}
+
+/// Reads once, as [`AsyncRead::poll_read`] does, and returns the number of bytes. It costs less for
+/// a plain socket, because it registers the task only if the task has to wait, and does not use the
+/// task's budget ([`tokio::task::coop`]). So the caller must limit the reads of one turn.
+#[inline]
+pub(crate) fn poll_read<S: AsyncRead + Unpin + 'static>(
+    stream: &mut S,
+    bytes: &mut [u8],
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    match plain_socket(stream) {
+        Some(StreamKind::Tcp(socket)) => socket_io::poll_read(socket, bytes, cx),
+        Some(StreamKind::Unix(socket)) => socket_io::poll_read(socket, bytes, cx),
+        Some(StreamKind::Layered(_)) | None => {
+            let mut buffer = ReadBuf::new(bytes);
+            ready!(Pin::new(stream).poll_read(cx, &mut buffer))?;
+            Poll::Ready(Ok(buffer.filled().len()))
+        }
+    }
+}
+
+/// Writes as many of `bytes` as a plain socket takes at once. It does not use the task's budget
+/// either, so the caller must read between two calls.
+///
+/// # Errors
+/// [`io::ErrorKind::WouldBlock`] if the socket takes nothing now, and always for a layered stream.
+/// The task is not registered.
+#[inline]
+pub(crate) fn write_at_once<S: 'static>(stream: &mut S, bytes: &[u8]) -> io::Result<usize> {
+    match plain_socket(stream) {
+        Some(StreamKind::Tcp(socket)) => socket_io::write_at_once(socket, bytes),
+        Some(StreamKind::Unix(socket)) => socket_io::write_at_once(socket, bytes),
+        Some(StreamKind::Layered(_)) | None => Err(io::ErrorKind::WouldBlock.into()),
+    }
+}
+
+/// Returns `Pending` if a plain socket certainly has no input. The task is then woken when input
+/// arrives. It costs less than a read that finds no input. A layered stream is always ready.
+#[inline]
+pub(crate) fn poll_readable<S: 'static>(stream: &mut S, cx: &mut Context<'_>) -> Poll<()> {
+    // An error is ready too: the read returns it.
+    match plain_socket(stream) {
+        Some(StreamKind::Tcp(socket)) => socket.poll_read_ready(cx).map(|_| ()),
+        Some(StreamKind::Unix(socket)) => socket.poll_read_ready(cx).map(|_| ()),
+        Some(StreamKind::Layered(_)) | None => Poll::Ready(()),
+    }
+}
+
+#[inline]
+fn plain_socket<S: 'static>(stream: &mut S) -> Option<&StreamKind> {
+    let stream: &mut dyn Any = stream;
+    stream.downcast_ref::<Stream>().map(|stream| &stream.0)
 }
 
 /// A byte stream over another one; see [`Connection::layer`](crate::Connection::layer).
