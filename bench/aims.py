@@ -1,6 +1,6 @@
 """The aims of `echoline` compared with other servers, as values that the benchmarks check.
 
-A missed aim is not a failed test, because it depends on the machine too. Find out the reason.
+A missed aim is not a failed test, because the values also depend on the machine. Find out why.
 """
 
 import statistics
@@ -25,14 +25,14 @@ def values(runs: list[dict | None], key: str) -> list[float]:
 
 
 def ratios(runs: list[dict | None], base: list[dict | None], key: str) -> list[float]:
-    """Pairs the runs round by round, because a disturbance of a round affects both sides."""
+    """Returns the ratio of each round, because a disturbance affects both runs of its round."""
     pairs = zip(runs, base)
     return [run[key] / other[key] for run, other in pairs if run and other and other[key]]
 
 
 @dataclass(frozen=True)
 class Aim:
-    """A median that must reach a bound; with `against`, the median of the ratio to that server."""
+    """A bound for a median. With `against`, it is the median of the ratios to that server."""
 
     scenario: str
     entry: str

@@ -25,7 +25,7 @@ class Author:
         while line := (await self.reader.readline()).decode().rstrip("\r\n"):
             if line.startswith(start) and line.endswith(end):
                 return
-        raise ConnectionError(f"author {self.number} waited in vain for {end!r}")
+        raise ConnectionError(f"author {self.number} did not receive {end!r}")
 
     async def talk(self, first: float, last: float):
         text = "x" * 63

@@ -26,7 +26,7 @@ LATENCY = (
     Column("all servers' ns CPU/line", "cpu_ns", short),
     Column("generator busy", "generator_busy", short),
 )
-# Its store goes with the folder of the start.
+# The store is deleted together with the temporary folder of this run.
 NATS_SERVER = Peer("nats-server", ("nats-server", "-a", "127.0.0.1", "-p", "{port}", "-js", "-sd",
                                    "{folder}/store"), "never")
 
@@ -74,20 +74,20 @@ def measure(settings: Settings, scenario: Scenario, entry: Entry) -> dict:
 
 
 def measure_authors(settings: Settings, _: Scenario, entry: Entry) -> dict:
-    """Measures with this program on the generator's core. It may be the slower side."""
+    """Measures with this program on the generator's core. It may be slower than the server."""
     with machines(settings, entry) as servers:
         ports = [server.port for server in servers if server.peer is not NATS_SERVER]
         spent = -sum(server.cpu_ns() for server in servers)
         result = asyncio.run(authors.measure(ports, AUTHORS, settings.seconds, WARM_UP_SECONDS))
         spent += sum(server.cpu_ns() for server in servers)
-        # The processor time includes the joins and the warm-up, so count the lines of both.
+        # The processor time includes the joins and the warm-up, so their lines are counted too.
         lines = result["per_second"] * (settings.seconds + WARM_UP_SECONDS)
         return result | {"cpu_us": spent / 1000 / lines}
 
 
 @contextmanager
 def machines(settings: Settings, entry: Entry):
-    """Starts the servers of one chat: the NATS server first, which ends last."""
+    """Starts the servers of one chat. The NATS server is the first to start and the last to end."""
     if entry.name == ALONE:
         with settings.server(entry.peer) as server:
             yield [server]

@@ -118,7 +118,8 @@ def measure_load(settings: Settings, scenario: Scenario, entry: Entry) -> dict:
             "--warm-up", str(WARM_UP_SECONDS), "--prefix", peer.prefix, "--eol", peer.eol,
             "--skip-lines", str(peer.greeting_lines),
         )
-        # Counts all messages, those of the warm-up too. The cost of accepting is in all figures.
+        # Counts all messages, including those of the warm-up. The processor time of each server
+        # includes the cost of accepting.
         run["cpu_us"] = (server.cpu_ns() - before) / 1000 / max(run["messages_all"], 1)
     return run
 
@@ -135,7 +136,7 @@ def measure_churn(settings: Settings, _: Scenario, entry: Entry) -> dict:
 def measure_idle(settings: Settings, _: Scenario, entry: Entry) -> dict:
     count = settings.idle_connections
     with settings.server(entry.peer) as server:
-        # The first connection makes the kernel load code pages, which belong to the program.
+        # The first connection makes the kernel load code pages, which are not its own memory.
         server.exchange()
         before = server.resident_bytes()
         with holding("idle", "--port", str(server.port), "--connections", str(count)):

@@ -14,7 +14,7 @@ from side_by_side import (GENERATOR_CORE, LESSON, PROGRAMS, ROOT, Bench, Column,
 PROGRAM = LESSON / "s5_chat.py"
 PYTHON = "python s5"
 WARM_UP_SECONDS = 0.5
-# Long enough to fill every buffer on the way to the members that do not read.
+# This is long enough to fill every buffer on the way to the members that do not read.
 STEADY_WARM_UP_SECONDS = 3
 IDLE_MEMBERS = 10_000
 IDLE_ROUNDS = 2
@@ -23,7 +23,7 @@ IDLE_ROUNDS = 2
 # members are counted.
 JOIN_SECONDS = 600
 IDLE_MEMBERS_MAX = {NAIVE_CHAT: 2000, PYTHON: 2000}
-PROTOCOLS = {LOG: "log", NATS: "nats"}  # the others speak the lesson's
+PROTOCOLS = {LOG: "log", NATS: "nats"}  # all others use the protocol of the lesson
 
 
 # ---- What is compared ----
@@ -92,7 +92,7 @@ def all_scenarios() -> list[Scenario]:
         Entry(peer.name + suffix, peer, options)
         for peer in (patient, log, nats)
         for suffix, options in (("", ()), (STUCK, ("--stuck", "100")))
-        if peer is not log or not suffix  # it disconnects members that fall behind
+        if peer is not log or not suffix  # `log` disconnects members that fall behind
     )
     return [
         *(window(f"n{members}", members, 1024, LOG) for members in (10, 100, 1000, 5000)),
@@ -124,7 +124,7 @@ def measure_window(settings: Settings, scenario: Scenario, entry: Entry) -> dict
 
 
 def measure_steady(settings: Settings, scenario: Scenario, entry: Entry) -> dict:
-    """Measures as above, and the server's memory at both ends of the measured time."""
+    """Also measures the memory of the server, at both ends of the measured time."""
     with settings.server(entry.peer) as server:
         client = subprocess.Popen(
             [str(PROGRAMS / "fanout"), *dialogue(entry.peer, server.port), *scenario.generator,
@@ -160,8 +160,8 @@ def measure_idle(settings: Settings, _: Scenario, entry: Entry) -> dict:
     count = min(settings.idle_connections, IDLE_MEMBERS_MAX.get(entry.name, IDLE_MEMBERS))
     with settings.server(entry.peer) as server:
         member = ("fanout", *dialogue(entry.peer, server.port), "--idle", "--members")
-        # The first members make the kernel load code pages, which belong to the program. They have
-        # other names, because they may still be there when the next members join.
+        # The first members make the kernel load code pages, which are not memory of a member.
+        # They have other names, because they may not have left when the next members join.
         with holding(*member, "10", "--first", "100000"):
             pass
         before = server.resident_bytes()

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Builds what the benchmarks need and runs one of them; bench/echo.sh and bench/fanout.sh call it.
+# Builds what the benchmarks need and runs one of them. Other scripts of this folder call it.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-# Debian keeps servers (nats-server, haproxy) where only root looks for them.
+# Debian installs servers (nats-server, haproxy) into a folder that only root has in its PATH.
 export PATH="$PATH:/usr/sbin"
 program=$1
 shift

@@ -1,4 +1,4 @@
-"""Server processes for the benchmarks: each starts fresh, pinned to a core, and ends by its pid."""
+"""Server processes for the benchmarks. Each measurement starts its own, pinned to a core."""
 
 import os
 import re
@@ -15,12 +15,12 @@ from pathlib import Path
 START_SECONDS = 10
 STOP_SECONDS = 3
 STUCK_BYTES = 2048
-LISTENING = "0A"  # as /proc/net/tcp writes it
+LISTENING = "0A"  # the state in /proc/net/tcp
 POLL_SECONDS = 0.0002  # short compared with a start of a few milliseconds
 
 
 class Failure(Exception):
-    """A failed measurement. The others go on, and the table names it."""
+    """A failed measurement. The other measurements continue, and the table shows the failure."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Peer:
 
     name: str
     command: tuple[str, ...]
-    tells_port: str  # "stdout", "ready file", or "never" (then it is given one)
+    tells_port: str  # "stdout", "ready file", or "never" (it gets a port)
     prefix: str = ""
     eol: str = "lf"
     greeting_lines: int = 0
@@ -41,7 +41,7 @@ class Peer:
 
 
 def raise_descriptor_limit() -> int:
-    """Raises the limit, which servers inherit: 10,000 connections exceed the usual 1,024."""
+    """Raises the limit on descriptors, also for the servers. 10,000 connections exceed 1,024."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard
@@ -88,6 +88,8 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE if peer.tells_port == "stdout" else subprocess.DEVNULL,
                 stderr=errors,
+                # The program refuses variables that set none of its flags.
+                env={name: os.environ[name] for name in os.environ if name != "ECHOLINE_OPTIONS"},
                 preexec_fn=pinned(self.core),
             )
         if peer.tells_port == "stdout":
@@ -110,7 +112,7 @@ class Server:
 
     def is_ready(self) -> bool:
         if self.peer.tells_port == "never":
-            # No probe connection, because a chat would announce it to all users.
+            # This makes no connection, because a chat would announce it to all users.
             return any(state == LISTENING for state, _ in self.sockets())
         found = re.match(r".*:(\d+)/?$", first_line(self.ready))
         self.port = int(found[1]) if found else 0
@@ -121,7 +123,7 @@ class Server:
         raise Failure(f"{self.peer.name} {what}" + "".join(f"; {line}" for line in said))
 
     def exchange(self):
-        """Exchanges one line, so that the server has run its whole path once."""
+        """Exchanges one line, so that the server has run the code for a line once."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=5) as client:
             client.sendall(b"hello\n")
             lines = client.makefile("rb")
@@ -132,7 +134,7 @@ class Server:
                 self.fail("does not echo")
 
     def cpu_ns(self) -> int:
-        """Returns the processor time of all live threads, which the kernel counts in ns."""
+        """Returns the processor time of all live threads in ns."""
         total = 0
         for task in Path(f"/proc/{self.process.pid}/task").iterdir():
             total += int((task / "schedstat").read_text().split()[0])
@@ -155,7 +157,7 @@ class Server:
 
 
 def stop(process: subprocess.Popen):
-    """Sends SIGTERM, waits, then kills: this process only, by its pid."""
+    """Sends SIGTERM to this process, waits, and then kills it if it still runs."""
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
         try:
@@ -169,7 +171,7 @@ def stop(process: subprocess.Popen):
 
 
 def read_line(process: subprocess.Popen, seconds: float) -> str:
-    """Returns the first line of output; empty if none comes in time or the process ends."""
+    """Returns the next line of output, or "" if none comes in time or the process ends."""
     ready, _, _ = select.select([process.stdout], [], [], seconds)
     return process.stdout.readline().decode().strip() if ready else ""
 

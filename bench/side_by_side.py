@@ -1,9 +1,9 @@
 """The common part of the benchmarks of this folder: runs servers side by side.
 
-Every measurement starts its server fresh. A round measures each server of a scenario once, and
-rounds follow one another (A B C A B C), so a disturbance of the machine affects all of them.
-Ratios are taken within a round, then their median. Absolute figures move between machines and
-days; the ratios inside one run are what to compare.
+Every measurement starts a new server. A round measures each server of a scenario once, and rounds
+follow one another (A B C A B C), so a disturbance of the machine affects all servers. Ratios are
+computed within each round, and the result is their median. Absolute figures differ between machines
+and days, so compare the ratios within one run.
 
 Prints Markdown on standard output and its progress on standard error.
 """
@@ -50,7 +50,7 @@ class Bench:
 
 @dataclass(frozen=True)
 class Entry:
-    """One row: a server and how the generator differs for it."""
+    """One row: a server, and the options of the generator for it."""
 
     name: str
     peer: Peer
@@ -73,7 +73,7 @@ class Scenario:
     main: Column
     more: tuple[Column, ...]
     entries: tuple[Entry, ...]
-    base: str  # the entry that the ratios are to
+    base: str  # the entry to which the ratios are computed
     generator: tuple[str, ...] = ()
     rounds: int | None = None  # a fixed number of rounds, whatever the caller asks for
 
@@ -116,7 +116,7 @@ def short(value: float) -> str:
 
 
 def run_client(settings: Settings, program: str, *arguments: str, limit: float = 60) -> dict:
-    """Runs a load program to its end. It stops by itself; the limit in seconds is a safeguard."""
+    """Runs a load program to its end. It stops by itself. The limit in seconds is a safeguard."""
     command = [str(PROGRAMS / program), *arguments]
     core = GENERATOR_CORE if settings.pin else None
     try:
@@ -124,7 +124,7 @@ def run_client(settings: Settings, program: str, *arguments: str, limit: float =
                               timeout=settings.seconds + limit, stdin=subprocess.DEVNULL,
                               preexec_fn=pinned(core))
     except subprocess.TimeoutExpired:
-        raise Failure(f"{program} did not end within {limit:g} s more") from None
+        raise Failure(f"{program} did not end {limit:g} s after its time") from None
     if done.returncode != 0:
         raise Failure(f"{program}: {done.stderr.strip() or done.stdout.strip()}")
     return json.loads(done.stdout)
@@ -140,7 +140,7 @@ def holding(program: str, *arguments: str, limit: float = 60):
             stop(client)
             raise Failure(f"{program}: {client.stderr.read().decode().strip() or 'no answer'}")
         yield
-        client.stdin.close()  # lets it end its connections in its own way
+        client.stdin.close()  # then it closes its connections
         client.wait(30)
     finally:
         stop(client)
@@ -227,7 +227,7 @@ def print_machine(bench: Bench, settings: Settings):
     print(f"- date: {time.strftime('%Y-%m-%d %H:%M %z')}")
     print(f"- command: `{shlex.join([bench.command, *sys.argv[1:]])}`")
     print(f"- {settings.rounds} interleaved rounds of {settings.seconds:g} s; {pinning}")
-    # Any other work takes a core from one of the two sides.
+    # Any other program would take a core from the server or from the generator.
     busy = os.getloadavg()[0]
     print(f"- load before the start: {busy:.2f}" + (" (NOT a quiet machine)" if busy > 0.5 else ""))
     sys.stdout.flush()
@@ -243,9 +243,9 @@ def read_arguments(bench: Bench, names: list[str]) -> argparse.Namespace:
                         help="measured time of one run: 2, or 1 with --quick")
     parser.add_argument("--only", action="append", choices=names, metavar="SCENARIO",
                         help=f"one of {', '.join(names)}; may be given more than once")
-    parser.add_argument("--quick", action="store_true", help="to look at, not to quote")
+    parser.add_argument("--quick", action="store_true", help="a quick look, no numbers to publish")
     parser.add_argument("--pin", choices=["cores", "none"], default="cores")
-    parser.add_argument("--without-echoline", action="store_true", help="the peers alone")
+    parser.add_argument("--without-echoline", action="store_true", help="run only the peers")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write every single run")
     arguments = parser.parse_args()
     if arguments.rounds is None:
@@ -274,7 +274,7 @@ def prepare(bench: Bench, arguments: argparse.Namespace) -> Settings:
         say("this machine does not offer the two cores to pin to: nothing is pinned")
         settings.pin = False
     if settings.pin:
-        os.sched_setaffinity(0, {GENERATOR_CORE})  # this program, away from the server's core
+        os.sched_setaffinity(0, {GENERATOR_CORE})  # leaves the other core to the server
     return settings
 
 
@@ -310,7 +310,7 @@ def write_runs(settings: Settings, path: Path):
 
 
 def run(bench: Bench) -> int:
-    # After a signal it still ends its servers, because this runs the end of every `with`.
+    # After a signal this program still ends its servers, because `sys.exit` leaves every `with`.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     scenarios = bench.scenarios()
     arguments = read_arguments(bench, [scenario.name for scenario in scenarios])

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Compares `echoline echo` over TLS with a naive echo on tokio-rustls: 50 connections, one line in
-# flight on each, one thread a server, the servers in turn. The tester is `echoline load`.
+# Compares `echoline echo` over TLS with a naive echo on tokio-rustls. Each server has one thread
+# and 50 connections with one line in flight on each. The servers are measured in turn, with
+# `echoline load`.
 #
 #   bench/tls.sh                     5 rounds of 3 s: about a minute
 #   bench/tls.sh --rounds 2 --seconds 1
 #
-# Builds what it needs first. ECHOLINE=path takes a finished binary, BENCH_TARGET=folder puts the
-# peer elsewhere (relative paths count from the repository's root).
+# Builds what it needs first. ECHOLINE=path uses an existing binary. BENCH_TARGET=folder builds the
+# peer in another folder. A relative path counts from the root of the repository.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

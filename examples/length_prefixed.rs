@@ -28,7 +28,7 @@ async fn reverse(client: Connection) -> io::Result<()> {
 async fn main() -> io::Result<()> {
     let address = env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".to_owned());
     let limits = Limits { idle_timeout: Some(Duration::from_secs(60)), ..Limits::default() };
-    // No farewell, because its text would not be a valid frame.
+    // The server sends no farewell, because its text would not be a valid frame.
     let server = Server::bind(address).await?.limits(limits).farewell(Farewell::Silent);
     writeln!(io::stdout(), "listening on {}", server.local_addr()?)?;
     server.serve(reverse).await?;

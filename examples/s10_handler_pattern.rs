@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use echoline::{Closed, Connection, Eol, Limits, Server};
 
-/// Counts the open visits. Dropping it undoes the count, however a visit ends.
+/// Counts the visits in progress. A visit is counted until its `Visit` is dropped, however it ends.
 struct Visit(Arc<AtomicUsize>);
 
 impl Visit {
@@ -23,7 +23,7 @@ impl Visit {
 impl Drop for Visit {
     fn drop(&mut self) {
         let left = self.0.fetch_sub(1, Ordering::Relaxed) - 1;
-        // An error of the log must not end the visit.
+        // The visit ends even if this line cannot be written.
         let _ = writeln!(io::stdout(), "cleaned up, {left} still here");
     }
 }
@@ -38,8 +38,8 @@ async fn talk(client: &mut Connection) -> Result<(), Closed> {
     Ok(())
 }
 
-/// Sets up a visit, runs the dialogue, and logs how it ended. The returned reason lets the server
-/// count it and send the right farewell to the client.
+/// Sets up a visit, runs the dialogue, and logs how it ended. From the returned reason the server
+/// knows how to count the visit, and which farewell to send.
 async fn handle(mut client: Connection, open: Arc<AtomicUsize>) -> Result<(), Closed> {
     let _visit = Visit::begin(&open);
     let end = talk(&mut client).await;

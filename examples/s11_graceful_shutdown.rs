@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use echoline::{Closed, Connection, Eol, Limits, Server, Shutdown};
 
-/// A handler can also use the handle: here any client can end the server.
+/// A handler can also use the shutdown handle: here any client can end the server.
 async fn echo(mut client: Connection, shutdown: Shutdown) -> Result<(), Closed> {
     // While the server drains, `read_line` returns the lines that have already arrived and then
     // `Closed::Drained`, so the handler need not check for a shutdown.
@@ -27,11 +27,11 @@ async fn echo(mut client: Connection, shutdown: Shutdown) -> Result<(), Closed> 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> io::Result<()> {
     let address = env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".to_owned());
-    // After five seconds the remaining connections are reset.
+    // Connections that are still open after five seconds are reset.
     let limits = Limits { drain_timeout: Duration::from_secs(5), ..Limits::default() };
     let server = Server::bind(address).await?.eol(Eol::CrLf).limits(limits);
     writeln!(io::stdout(), "listening on {}", server.local_addr()?)?;
-    // All uses of the handle below are clones of this one.
+    // Each connection gets a clone of this handle.
     let shutdown = server.shutdown();
     let report = server.serve(move |client| echo(client, shutdown.clone())).await?;
     writeln!(io::stdout(), "connections: {}", report.accepted)?;

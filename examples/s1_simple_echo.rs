@@ -12,7 +12,8 @@ use echoline::{Closed, Connection, Server};
 /// closed, however the function ends.
 async fn echo(mut client: Connection) -> Result<(), Closed> {
     while let Some(line) = client.read_line().await? {
-        // No `drain()`: all buffered replies are sent when the handler next waits for input.
+        // `drain()` is not needed: all buffered replies are sent when the handler next waits for
+        // input.
         client.write_line_parts(&[b"Echo: ", &line.trim()]).await?;
     }
     Ok(())
@@ -22,7 +23,7 @@ async fn echo(mut client: Connection) -> Result<(), Closed> {
 async fn main() -> io::Result<()> {
     let address = env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".to_owned());
     let server = Server::bind(address).await?;
-    // Port 0 means any free port, so print the actual one.
+    // Port 0 means any free port, so the program prints the actual one.
     writeln!(io::stdout(), "listening on {}", server.local_addr()?)?;
     server.serve(echo).await?;
     Ok(())

@@ -22,7 +22,7 @@ async fn read_all(mut client: Connection) -> Result<(), Closed> {
     show("read_until(\"; \")", client.read_until(b"; ").await?)?;
     show("read(8)", client.read(8).await?)?;
     client.write_line("that was all").await?;
-    // Sends the reply and then waits for the client, so no `drain()` can be forgotten.
+    // This sends the reply and then waits for the client, so a `drain()` is not needed.
     show("read_line()", client.read_line().await?)?;
     show("at the end", client.read_line().await?).map_err(Closed::from)
 }
@@ -39,7 +39,8 @@ async fn main() -> io::Result<()> {
         server.write(b"a line\r\n").await?;
         server.write(b"4321up to here; the rest").await?;
         server.flush().await?;
-        // Splits the connection into a reader and a writer, so that one task can use both at once.
+        // The connection is split into a reader and a writer, so that one task can use both at
+        // once.
         let (mut reader, mut writer) = server.split();
         let ask = async {
             writer.write_line("thank you").await?;
@@ -47,7 +48,8 @@ async fn main() -> io::Result<()> {
         };
         let (reply, ()) = tokio::try_join!(reader.read_line(), ask)?;
         show("split(): reply", reply)?;
-        // `close()` and `wait_closed()` in one: ends the stream and waits for the peer.
+        // This does what `close()` and `wait_closed()` do: it ends the stream and waits for the
+        // peer.
         server.close().await;
         shutdown.drain();
         Ok::<(), io::Error>(())

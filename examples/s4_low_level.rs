@@ -38,7 +38,7 @@ fn main() -> io::Result<()> {
     let (mut poll, mut events) = (Poll::new()?, Events::with_capacity(64));
     let (stop, accept, both) = (Token(0), Token(1), Interest::READABLE | Interest::WRITABLE);
     poll.registry().register(&mut listener, accept, Interest::READABLE)?;
-    let waker = Box::leak(Box::new(Waker::new(poll.registry(), stop)?)); // Dropped, none wakes.
+    let waker = Box::leak(Box::new(Waker::new(poll.registry(), stop)?)); // Must outlive `poll`.
     thread::spawn(move || io::stdin().lines().next().map(|_enter| waker.wake()));
     // The open clients. Removing a client closes its socket.
     let (mut clients, mut tokens) = (HashMap::new(), (2..).map(Token));

@@ -16,11 +16,11 @@ async fn chat(mut client: Connection, state: Arc<Chat>) -> Result<(), Closed> {
     let name = Some(line.trim().to_string()).filter(|name| !name.is_empty());
     let name = name.unwrap_or_else(|| format!("User_{port}"));
     names.lock().await.push(name.clone());
-    let mut heard = lines.subscribe(); // First, so that the newcomer hears the next line too.
+    let mut heard = lines.subscribe(); // Before `send`, so that the newcomer gets that line.
     let _ = lines.send((0, format!("*** {name} joined the chat ***")));
     let end = async {
         loop {
-            // Both are cancel safe: the one that is dropped loses nothing.
+            // Both futures are cancel safe: the one that is dropped loses nothing.
             tokio::select! {
                 line = heard.recv() => match line {
                     Ok((author, _)) if author == port => {}

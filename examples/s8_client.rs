@@ -1,6 +1,6 @@
 //! Chapter 8, a client. asyncio: `open_connection`, `write`, `readline`. Better here: a client has
-//! limits too, so a server that sends nothing, or never ends its line, cannot block it for ever;
-//! and a close without a reply differs from an empty line. Run it: `cargo run --example s8_client
+//! limits too, so a server that sends nothing, or never ends its line, cannot block it forever; and
+//! a close without a reply differs from an empty line. Run it: `cargo run --example s8_client
 //! [ADDRESS]`
 
 use std::env;

@@ -11,7 +11,8 @@ use echoline::{Closed, Connection, Farewell, Limits, Server};
 use tokio::io::copy_bidirectional;
 use tokio::net::TcpStream;
 
-/// Why a tunnel ended too early. A [`Closed`] within keeps its own place in the report.
+/// The reason why a tunnel ended too early. If it contains a [`Closed`], the report counts the
+/// connection under that reason.
 #[derive(Debug, thiserror::Error)]
 enum TunnelError {
     #[error("cannot connect to {upstream}")]
@@ -51,7 +52,7 @@ async fn main() -> io::Result<()> {
     writeln!(io::stdout(), "{}", Ends(&report))
 }
 
-/// Prints how many tunnels ended in which way.
+/// Prints the number of tunnels for each way of ending.
 struct Ends<'a>(&'a echoline::Report);
 
 impl fmt::Display for Ends<'_> {

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Runs Autobahn's fuzzing client against the WebSocket echo. Fails on every case that is not OK,
-# NON-STRICT or INFORMATIONAL. Takes about ten minutes; not part of scripts/test.sh.
+# Runs Autobahn's fuzzing client against the WebSocket echo. Fails if a case is not OK, NON-STRICT
+# or INFORMATIONAL. Takes about ten minutes. scripts/test.sh does not run this script.
 #
-#   scripts/autobahn.sh            all cases but compression (12.* and 13.*), which is not supported
-#   scripts/autobahn.sh '6.*'      only those
+#   scripts/autobahn.sh            all cases except compression (12.* and 13.*, not supported)
+#   scripts/autobahn.sh '6.*'      only these cases
 #
 # Autobahn still needs Python 2.7 (from pyenv). Its packages go into target/autobahn.
 set -euo pipefail

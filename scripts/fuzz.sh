@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fuzzes every target in fuzz/, or the named ones, for some seconds each (60).
+# Fuzzes every target in fuzz/, or only the named targets, for SECONDS each (60).
 #   scripts/fuzz.sh [SECONDS] [TARGET]...
 # Installs cargo-fuzz if it is missing. A crash is stored in fuzz/artifacts/ and ends the run.
 # Interesting inputs are stored in fuzz/corpus/, and the next run starts with them. Targets that
@@ -19,8 +19,8 @@ if ! cargo fuzz --version >/dev/null 2>&1; then
     cargo install --locked cargo-fuzz
 fi
 
-# The flags for coverage need a nightly compiler, or a stable one with this variable. There is no
-# unsafe code, so a sanitizer would only cost time.
+# The flags for coverage need a nightly compiler, or a stable one with this variable. No sanitizer
+# is used: the code has nothing unsafe, so it would only cost time.
 export RUSTC_BOOTSTRAP=1
 
 if (($# == 0)); then
@@ -34,7 +34,7 @@ for target in "${targets[@]}"; do
     corpora=("fuzz/corpus/$target")
     options=(-max_len=1024)
     if [[ -d fuzz/seeds/$target ]]; then
-        # Inputs that chance would not find. They are read and never written.
+        # Inputs that the fuzzer would hardly find by itself. It does not change these files.
         corpora+=("fuzz/seeds/$target")
         options=(-max_len=16384 -dict=fuzz/json.dict)
     fi

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# history-kill.sh [ROUNDS]: kills a process that writes the history of a chat, again and again with
-# the same file, and damages files at random. It does many more rounds than the normal tests.
+# history-kill.sh [ROUNDS]: kills a process that writes the history of a chat, again and again on
+# the same file, and damages files at random. It runs many more rounds than the normal tests.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 rounds=${1:-1000}

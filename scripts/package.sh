@@ -48,7 +48,7 @@ for wanted in usr/bin/echoline etc/echoline/echoline.toml usr/lib/systemd/system
     usr/lib/systemd/system/echoline.socket usr/lib/systemd/system/echoline-chat.service \
     usr/share/man/man1/echoline-echo.1.gz usr/share/bash-completion/completions/echoline \
     usr/share/doc/echoline/service.md; do
-    # No pipe into grep -q, which would end early and make dpkg-deb fail.
+    # This is no pipe, because grep -q would end early and make dpkg-deb fail.
     grep -q "\./$wanted\$" <<<"$(dpkg-deb --contents "$package")" || {
         echo "$wanted is missing" >&2
         exit 1
@@ -69,7 +69,7 @@ for _ in $(seq 100); do [ -s "$root/ready" ] && break || sleep 0.05; done
 kill "$server"
 wait "$server"
 if type -P systemd-analyze >/dev/null; then
-    # The units name /usr/bin/echoline, which may not be installed here.
+    # The units start /usr/bin/echoline, which may not be installed here.
     mkdir "$root/units"
     for unit in "$root"/usr/lib/systemd/system/*; do
         sed "s|/usr/bin/echoline|$root&|; /^Documentation=/d" "$unit" >"$root/units/${unit##*/}"
@@ -81,11 +81,11 @@ fi
 
 say "lintian"
 if type -P lintian >/dev/null; then
-    # Tags that only a package of Debian's archive can avoid: a bug number, a maintainer's mailbox.
+    # These tags ask for a bug number and a maintainer's mailbox, as in Debian's archive.
     ours=initial-upload-closes-no-bugs,bogus-mail-host,bogus-mail-host-in-debian-changelog
     lintian --fail-on error,warning --suppress-tags "$ours" "$package"
 else
-    echo "lintian is not installed: it was not asked (apt-get install lintian)"
+    echo "lintian is not installed: the package was not checked (apt-get install lintian)"
 fi
 
 say "$package is good"

@@ -58,7 +58,7 @@ LIST_ITEM = re.compile(r"\s*([#*|-]|\d+\.)\s")
 
 
 def prose(path: Path):
-    """The lines of a file with their numbers: the text, or None for code and examples."""
+    """Yields the number and the text of each line, or None as the text of code and examples."""
     example = False
     for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
         found = COMMENT[path.suffix].search(line)
@@ -69,7 +69,7 @@ def prose(path: Path):
 
 
 def sentences(path: Path):
-    """The sentences of a file, each with the line at which its block begins."""
+    """Yields the sentences of a file, each with the line at which its block begins."""
     block, start = [], 0
 
     def finish():
@@ -87,7 +87,7 @@ def sentences(path: Path):
 
 
 def folder(path: Path) -> str:
-    """The unit of the second limit: src, tests and so on of a crate, or a folder of the root."""
+    """Returns the folder for the second limit: src or tests of a crate, or a folder of the root."""
     parts = path.parts[:-1]
     return "/".join(parts[:3] if parts[:1] == ("crates",) else parts[:1]) or "."
 

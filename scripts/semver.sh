@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Compares the public API of the library with the revision in scripts/semver-baseline, and fails on
-# a change that breaks users without a new version. After a release, write the revision of the
-# release into that file. Before the first release, write a revision with a reviewed API: the one
-# that changes it on purpose. The library is in no registry, so the baseline is a revision.
+# Compares the public API of the library with the revision in scripts/semver-baseline. Fails if a
+# change breaks programs that use the library, but the version is not a new one. After a release,
+# write its revision into that file. Before the first release, write the revision that changes the
+# API on purpose. The baseline is a revision, as no registry has the library.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # simulate.sh [SECONDS] [FIRST_SEED]: simulates many users of a chat, on one node and on several
-# nodes that fail. The default is 600 s, with the time of day as the first seed, so that each run
-# has other seeds. Builds with optimization. Stops at the first failure, and prints its seed and the
-# command that repeats it.
+# nodes that fail. The default is 600 s. The default of the first seed is the time of day, so that
+# each run has other seeds. The script builds with optimization. It stops at the first failure, and
+# prints the seed and the command that repeats the failure.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Builds target/static/echoline, which needs no other file to run, and runs it in an empty folder.
-# It is linked statically with glibc, because a Rust toolchain for x86_64-unknown-linux-gnu has
-# everything for that. An installed musl target works too.
+# The program is linked statically with glibc, because a Rust toolchain for x86_64-unknown-linux-gnu
+# has everything that this needs. An installed musl target would also work.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-# Without --target the flag would apply to build scripts and macros, which cannot be static.
+# Without --target the flag would also apply to build scripts and macros, which cannot be static.
 target=$(rustc -vV | sed -n 's/^host: //p')
 
 say() { printf '\n== %s\n' "$*"; }
@@ -22,7 +22,7 @@ if type -P ldd >/dev/null; then
     ldd target/static/echoline 2>&1 | grep -E "statically linked|not a dynamic executable"
 fi
 if [ "$(id -u)" != 0 ]; then
-    echo "only root can try it in an empty folder (chroot): not tried"
+    echo "only root can run it in an empty folder (chroot): this was not tested"
     exit 0
 fi
 root=$(mktemp -d)

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Runs everything that must hold: format, lints, all tests, documentation tests, docs, examples.
-# Installs what the tests need when it is missing, and says what it did. Needs a Rust toolchain.
+# Runs all checks: format, lints, all tests, documentation tests, docs, examples. Installs programs
+# that the tests need, if they are missing, and prints what it installs. Needs a Rust toolchain.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-# Debian keeps servers (nats-server, haproxy) where only root looks for them.
+# Debian installs servers (nats-server, haproxy) into a folder that only root has in its PATH.
 export PATH="$PATH:/usr/sbin"
 
 # Prints a heading with the seconds since the start.
 say() { printf '\n== %s (%d s)\n' "$*" "$SECONDS"; }
 
-# Tool by tool: the command, and the Debian or Ubuntu package that brings it.
+# need COMMAND PACKAGE: if COMMAND is missing, its Debian or Ubuntu package is added to `missing`.
 need() {
     type -P "$1" >/dev/null && return
     missing+=("$2")
@@ -22,11 +22,11 @@ need strace strace
 need taskset util-linux
 need script bsdutils
 need setpriv util-linux
-# Passes sockets as systemd does, and checks our units; systemd itself need not run.
+# The tools of systemd pass sockets to a server and check our units. systemd itself need not run.
 need systemd-socket-activate systemd
 need man man-db
 need kill procps
-# Proxies and clients of other projects, through which the tests reach our servers.
+# Proxies and clients of other projects. The tests reach our servers through them.
 need haproxy haproxy
 need socat socat
 need nc netcat-openbsd
@@ -35,6 +35,10 @@ need curl curl
 # A client and a load tester for the example of a key–value server.
 need redis-benchmark redis-tools
 # The commands in the documentation, typed in namespaces of their own.
+# Counts instructions.
+need valgrind valgrind
+# Programs that occur in the documentation. A test runs the documented commands in separate
+# namespaces.
 need jq jq
 need ncat ncat
 need unshare util-linux
@@ -69,12 +73,12 @@ say "lints"
 cargo clippy --workspace --all-targets --locked -- -D warnings
 
 say "prose"
-# Sentences of comments and documentation; CONTRIBUTING.md has the rules.
+# Checks the sentences of comments and documentation. CONTRIBUTING.md has the rules.
 python3 scripts/prose.py
 
 say "features"
-# Finds code that needs a feature without saying so: the libraries with each set of features that
-# programs use, and their tests without features.
+# Finds code that uses a feature without declaring it. Checks the libraries with each set of
+# features that programs use, and their tests without features.
 for features in "" "proxy,websocket" "tls" "web"; do
     cargo clippy -p echoline --lib --features "$features" --locked -- -D warnings
 done
@@ -99,7 +103,7 @@ fi
 say "public API"
 scripts/semver.sh
 
-# Other programs that read what ours writes; without them some tests say that they skip.
+# Python packages that read the output of our program. Without them some tests print that they skip.
 python=target/python/bin/python3
 if ! $python -c "import hdrh, jsonschema, prometheus_client, websockets" >/dev/null 2>&1; then
     say "a Python with hdrhistogram, jsonschema, prometheus-client and websockets"
@@ -111,7 +115,7 @@ if ! $python -c "import hdrh, jsonschema, prometheus_client, websockets" >/dev/n
     fi
 fi
 
-# A real browser for the page of the chat; without it the tests that need it say that they skip.
+# A real browser for the page of the chat. Without it, the tests that need it print that they skip.
 if ! { type -P chromium && type -P chromedriver; } >/dev/null; then
     say "Chromium and its driver"
     as_root=()
@@ -124,7 +128,7 @@ if ! { type -P chromium && type -P chromedriver; } >/dev/null; then
     fi
 fi
 
-# A bus for chats on several machines; without it the tests that need it say that they skip.
+# NATS, for chats on several machines. Without it, the tests that need it print that they skip.
 if ! type -P nats-server >/dev/null; then
     say "a NATS server"
     as_root=()
@@ -142,7 +146,7 @@ cargo build --workspace --locked --all-targets
 if cargo nextest --version >/dev/null 2>&1; then
     # Tests of whole programs wait more than they compute, so two run for each core. On a machine
     # that is busy with something else, one test in a thousand may fail. A test that passes at its
-    # second attempt is listed as FLAKY at the end; mend it.
+    # second attempt is listed as FLAKY at the end. Such a test must be corrected.
     cargo nextest run --workspace --locked --no-fail-fast --retries 1 \
         --test-threads $(($(nproc) * 2))
 else
@@ -150,11 +154,15 @@ else
     cargo test --workspace --locked --all-targets --no-fail-fast
 fi
 
+say "instructions of a message"
+scripts/instructions.sh
+
 say "documentation tests"
 cargo test --workspace --locked --doc
 
 say "documentation"
-# The program and the library have one name: the pages of the library are written last.
+# The program and the library have the same name, so their pages overwrite each other. The pages of
+# the library are the ones to keep, so they are written last.
 export RUSTDOCFLAGS="-D warnings"
 cargo doc -p echoline-cli --locked --no-deps --document-private-items
 cargo doc --workspace --exclude echoline-cli --locked --no-deps --document-private-items
@@ -165,7 +173,7 @@ if cargo deny --version >/dev/null 2>&1; then
     if cargo deny --locked fetch db >/dev/null 2>&1; then
         cargo deny --locked check advisories
     else
-        echo "the database of advisories is out of reach: they were not checked"
+        echo "the database of advisories is not reachable: advisories were not checked"
     fi
 else
     echo "cargo-deny is not installed: licences and advisories were not checked" \

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs sslyze against `echoline echo` over TLS. Fails on anything weaker than Mozilla's
-# "intermediate" configuration. Installs sslyze into target/sslyze; needs python3 and a network.
+# "intermediate" configuration. Installs sslyze into target/sslyze. Needs python3 and a network.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -25,7 +25,7 @@ until [ -e "$folder/ready" ]; do
 done
 address=$(sed 's|tls://||' "$folder/ready")
 
-# It exits with 1 if the server does not comply.
+# sslyze exits with 1 if the server does not comply.
 "$python" -m sslyze "$address" --sni localhost --certinfo_ca_file "$folder/ca.pem" \
     --mozilla_config intermediate --json_out "$folder/scan.json" >"$folder/scan.txt" || {
     tail -20 "$folder/scan.txt"

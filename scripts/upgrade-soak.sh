@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# upgrade-soak.sh [COUNT]: upgrades a server COUNT times (100) under 2,000 connections a second,
-# each for one line, and 200 connections that stay. `echoline load` checks that every planned line
-# is answered, and that no client is refused or reset. Exit code 0 if so. An upgrade takes about
-# 1.3 s.
+# upgrade-soak.sh [COUNT]: upgrades a server COUNT times (100) while clients use it. Each second
+# 2,000 clients connect for one line each, and 200 other connections stay open. `echoline load`
+# checks that every planned line is answered, and that no client is refused or reset. If so, the
+# exit code is 0. An upgrade takes about 1.3 s.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 count=${1:-100}
@@ -15,7 +15,7 @@ folder=$(mktemp -d)
 processes=()
 successors() { sed -n 's/.*upgraded: process \([0-9]*\) .*/\1/p' "$folder/log"; }
 cleanup() {
-    # Only processes that this script or its server started.
+    # Kills only processes that this script or its server started.
     for id in "${processes[@]}" $(successors); do
         kill -KILL "$id" 2>/dev/null || true
     done
@@ -23,7 +23,7 @@ cleanup() {
 }
 trap cleanup EXIT
 
-# Starts through a link, as an installation with versions does.
+# The server is started through a symbolic link, as in an installation that keeps several versions.
 ln -s "$PWD/$program" "$folder/echoline"
 "$folder/echoline" echo --listen 127.0.0.1:0 --ready-file "$folder/ready" 2>"$folder/log" &
 current=$!
@@ -33,7 +33,8 @@ address=$(cat "$folder/ready")
 
 seconds=$((count * 13 / 10 + 5))
 common=(--quiet --timeout 30s --reconnect never --duration "${seconds}s")
-# Each address has 28,000 ports for this server, and a closed one stays in use for a minute.
+# A source address has 28,000 ports for connections to this server, and a closed port stays in use
+# for a minute. So the clients need several source addresses.
 sources=127.0.0.1,127.0.0.2,127.0.0.3,127.0.0.4,127.0.0.5,127.0.0.6
 "$program" load "$address" "${common[@]}" --clients 100 --rate "$rate/s" \
     --messages-per-connection 1 --source "$sources" >"$folder/short" 2>&1 &
@@ -65,5 +66,5 @@ wait "$long" || code=$?
 cat "$folder/long"
 kill -s TERM "$current"
 echo
-echo "$(successors | wc -l) upgrades; exit code of the judges: $code"
+echo "$(successors | wc -l) upgrades; exit code of \`echoline load\`: $code"
 exit "$code"

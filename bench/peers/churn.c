@@ -2,8 +2,8 @@
  *
  *   churn --port P [--connections 50] [--seconds 3] [--prefix 'Echo: ']
  *
- * Every reply is compared to the byte. A connection ends with RST after its reply was read, so
- * that a long run does not use up the ports. Prints one line of JSON; exits with 1 on errors. */
+ * Every byte of a reply is compared. A connection ends with RST after its reply was read, so that
+ * a long run does not use up the ports. Prints one line of JSON. Exits with 1 after any error. */
 #include "loopback.h"
 
 #include <getopt.h>
@@ -14,8 +14,8 @@
 #define EVENTS 256
 
 struct slot {
-    int fd;          /* -1: empty */
-    uint32_t number; /* of the connection, named in its line */
+    int fd;          /* -1 if the slot is empty */
+    uint32_t number; /* of the connection; its line contains it */
     size_t received;
 };
 
@@ -65,7 +65,8 @@ static void begin(struct slot *slot)
     }
 }
 
-/* Reads the available bytes. Returns true if the connection is finished, right or wrong. */
+/* Reads the available bytes. Returns true if the connection is finished, after the reply or an
+ * error. */
 static bool read_reply(struct slot *slot)
 {
     char expected[256], got[256];
@@ -89,7 +90,7 @@ static bool read_reply(struct slot *slot)
     return true;
 }
 
-/* Returns the number of connections that ended before `to`. Later ones are not counted. */
+/* Runs connections until `to`, and returns the number of those that ended before it. */
 static uint64_t drive(struct slot *slots, size_t count, uint64_t to)
 {
     uint64_t in_time = 0;

@@ -1,7 +1,7 @@
-/* epoll_echo PORT: the smallest TCP echo, to show the cost of a runtime.
+/* epoll_echo PORT: the smallest TCP echo. A comparison with it shows the cost of a runtime.
  *
- * One thread, level-triggered epoll, one shared 64 KiB buffer. If a connection does not read its
- * replies, the server keeps the unsent rest and does not read until it is sent. */
+ * It has one thread, level-triggered epoll, and one shared buffer of 64 KiB. If a client does not
+ * read its replies, the server keeps the unsent bytes, and reads no more until they are sent. */
 #include "loopback.h"
 
 #include <sys/epoll.h>
@@ -9,8 +9,8 @@
 #define BUFFER_BYTES (64 * 1024)
 #define EVENTS 256
 
-/* The unsent bytes of one connection. Most connections never have any, so it is allocated on
- * demand: an idle connection costs this program one pointer. */
+/* The unsent bytes of one connection. Most connections never have any, so this memory is allocated
+ * on demand. An idle connection costs this program only one pointer. */
 struct rest {
     size_t sent, length;
     char bytes[];

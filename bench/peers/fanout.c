@@ -4,23 +4,25 @@
  *          [--warm-up 0.5] [--window 1024 | --rate LINES_PER_SECOND] [--stuck 0]
  *          [--server-pid PID[,PID...]] [--first 0] [--marks] [--idle]
  *
- * With several ports the members go to them in turn, and the sender to the first.
+ * With several ports, the members connect to each port in turn, and the sender to the first one.
  *
- * All members join, with the names m and a number from FIRST on. A member that gets the first line
- * receives only the sender from then on. Then the sender is at most WINDOW lines ahead of the
- * slowest member, or writes RATE lines a second. With a rate, latency counts from the due time of a
- * line until it is read here, and until it is in the member's socket by the kernel's time stamp,
- * because one thread reads for all members in turn. Of one read, the last arrival counts. STUCK
- * more members join and never read again. A line is SIZE bytes with its end, as sent to a chat.
+ * All members join. Their names are m and a number, from FIRST on. After the first line of the
+ * sender, a member gets only lines of the sender. The sender is at most WINDOW lines ahead of the
+ * slowest member, or writes RATE lines a second. STUCK more members join and never read again. A
+ * line that is sent to a chat has SIZE bytes, including its end.
  *
- * Every received byte is counted, and this count tells the next expected byte. In the warm-up, at a
- * rate, with a small window and at the end, every byte is compared; otherwise one read in SAMPLE.
- * The bytes of the other reads stay in the kernel (MSG_TRUNC), because the copy would make this
- * program the slower side. Each line has a number, so a lost or added byte is always found.
+ * With a rate, there are two latencies from the due time of a line: until this program reads it,
+ * and until the kernel put it into the member's socket. They differ, because one thread reads for
+ * all members in turn. If one read returns several lines, the arrival of the last one counts.
  *
- * Prints one line of JSON. Exits with 2 if anything was wrong. --marks prints "measuring" and
- * "measured" around the measured time. --idle prints "ready" when all members have joined and are
- * idle, and keeps them until its input ends. */
+ * Every received byte is counted, and the count determines the next expected byte. In the warm-up,
+ * at a rate, with a small window and at the end, every byte is compared, otherwise one read in
+ * SAMPLE. The bytes of the other reads are not copied from the kernel (MSG_TRUNC), because this
+ * program would be slower than the server. Each line has a number, so a lost byte is found.
+ *
+ * Prints one line of JSON. Exits with 2 after any error. --marks prints "measuring" and "measured"
+ * at the start and the end of the measured time. --idle prints "ready" when all members have joined
+ * and are idle, and keeps them connected until the input of this program ends. */
 #include "fanout_options.h"
 #include "histogram.h"
 #include "process_cpu.h"
@@ -30,13 +32,13 @@
 #include <sys/epoll.h>
 
 #define CONNECT_SECONDS 10
-#define PATIENCE (60 * NANOSECONDS) /* without any received byte */
+#define PATIENCE (60 * NANOSECONDS) /* the longest wait for any byte */
 #define READ_BYTES (256 * 1024)
 #define EVENTS 256
 #define SAMPLE 16
 #define SAMPLED_WINDOW 64 /* from this window on, not every read is compared */
 #define STUCK_BUFFER_BYTES 4096
-#define STUCK_SEGMENT_BYTES 536 /* like a distant member; it also keeps the server's buffer small */
+#define STUCK_SEGMENT_BYTES 536 /* as on a slow network; keeps the server's buffer small */
 
 enum stage { JOINING, IN, LISTENING };
 
@@ -55,9 +57,9 @@ static struct run {
     struct member *members, sender;
     struct frames sent, shown;
     size_t joined, listening;
-    uint64_t made, written; /* lines; their bytes in flight */
-    uint64_t *at_line; /* the number of members with exactly n lines, at n % places */
-    uint64_t slowest; /* the lines that every member has */
+    uint64_t made, written; /* the number of lines, and of their sent bytes */
+    uint64_t *at_line; /* at n % places: the number of members with exactly n lines */
+    uint64_t slowest; /* the number of lines that every member has received */
     uint64_t start_ns, from_ns, to_ns;
     bool measuring, sampling;
     uint64_t delivered_bytes, news_ns;
@@ -65,7 +67,7 @@ static struct run {
 } run;
 
 static char buffer[READ_BYTES];
-/* From the due time of a line until it is read here, and until it is in the member's socket. */
+/* The latencies until this program reads a line, and until it is in the member's socket. */
 static struct histogram read_after, arrived_after;
 
 /* ---- Joining ---- */
@@ -115,7 +117,7 @@ static void join(struct member *member, const char *format)
 
 static bool has_heard(const struct member *member, const char *line, size_t length)
 {
-    /* A prompt may come before it. */
+    /* A prompt may precede the line. */
     return member->heard_bytes >= length
         && memcmp(member->heard + member->heard_bytes - length, line, length) == 0;
 }
@@ -133,7 +135,7 @@ static void hear_joined(struct member *member)
     run.joined++;
 }
 
-/* Checks for the first line, without its end and its head lines. Every later byte is known. */
+/* Looks for the text of the sender's first line. Every later byte is known. */
 static void hear_first_line(struct member *member)
 {
     const char *frame = frame_at(&run.shown, 1);
@@ -248,7 +250,7 @@ static void take(struct member *member, size_t count, bool compared, uint64_t si
     member->lines = lines;
 }
 
-/* Like recv. If latencies are measured, also returns the time since the last arrival. */
+/* Works like recv. If latencies are measured, it also sets the time since the last arrival. */
 static ssize_t receive(const struct member *member, int how, uint64_t *since_arrival)
 {
     *since_arrival = 0;
@@ -273,8 +275,8 @@ static ssize_t receive(const struct member *member, int how, uint64_t *since_arr
     return got;
 }
 
-/* Edge-triggered, so it reads until the socket is empty. A short read means empty, unless the end
- * of the stream follows. */
+/* Reads until the socket is empty, because epoll is edge-triggered. After a short read it is empty,
+ * unless the end of the stream follows. */
 static void read_member(struct member *member, bool ended)
 {
     for (;;) {
@@ -329,7 +331,7 @@ static void write_lines(void)
     }
 }
 
-/* Writes as far as the window or the plan allows. */
+/* Writes as many lines as the window or the rate allows. */
 static void send_more(uint64_t now)
 {
     while (run.slowest < run.made && run.at_line[run.slowest % run.shown.count] == 0)
@@ -396,7 +398,7 @@ static void mark(const char *word)
     }
 }
 
-/* Waits for events until `end`, while the sender writes. */
+/* Serves events until `end`, while the sender writes. */
 static void go_on_until(uint64_t end)
 {
     for (uint64_t now; (now = now_ns()) < end;) {
@@ -408,7 +410,7 @@ static void go_on_until(uint64_t end)
     }
 }
 
-/* Every member gets the rest, whose bytes are all compared, and one more line. */
+/* Waits until every member has received all lines and one more. All their bytes are compared. */
 static void finish(void)
 {
     run.sampling = false;

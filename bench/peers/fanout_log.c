@@ -1,11 +1,11 @@
-/* fanout_log PORT: the smallest fan-out over a shared log, as an upper bound for a chat.
+/* fanout_log PORT: the smallest fan-out over a shared log. No chat can be faster than this program.
  *
- * One thread, one edge-triggered epoll. Whole lines of members go into one ring of bytes. A member
- * is a position in the ring, and gets all unread bytes in one contiguous write. It has no names and
- * no commands, and looks only at line ends.
+ * It has one thread and one edge-triggered epoll. Whole lines of members go into one ring of bytes.
+ * Each member has a position in the ring, and gets all unread bytes in one contiguous write. The
+ * program has no names and no commands, and looks only at line ends.
  *
- * Shortcuts, because it is a reference and not a server: a member that falls behind by the whole
- * ring is disconnected, and a member that writes while it is behind gets its own lines too. */
+ * It is a reference and not a server, so it takes two shortcuts. It disconnects a member that is
+ * behind by the whole ring. A member that writes while it is behind also gets its own lines. */
 #include "loopback.h"
 
 #include <sys/epoll.h>
@@ -17,17 +17,17 @@
 #define READ_BYTES (64 * 1024)
 
 struct member {
-    int fd; /* -1 once it is gone */
-    bool full; /* takes no more until epoll says so */
+    int fd; /* -1 after the end */
+    bool full; /* whether the socket has no room for more output */
     size_t place; /* in `members` */
-    uint64_t seen; /* the next byte of the log that it has to get */
-    char *rest; /* the beginning of a line whose end has not come */
+    uint64_t seen; /* the next byte of the log to send */
+    char *rest; /* the beginning of an incomplete line */
     size_t rest_bytes;
 };
 
 static struct member **members;
 static size_t member_count;
-static char *log_bytes; /* mapped twice, side by side: no write ever meets its end */
+static char *log_bytes; /* mapped twice in a row, so that every write is contiguous */
 static uint64_t log_end;
 static int poller;
 
@@ -49,7 +49,7 @@ static void map_log(void)
             die("mmap: %s", strerror(errno));
 }
 
-/* The memory stays until the process ends, because the batch may have an event for it. */
+/* Does not free the member, because the current batch may have another event for it. */
 static void end(struct member *member)
 {
     members[member->place] = members[--member_count];
@@ -71,11 +71,11 @@ static void accept_all(int listener)
         struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLET, .data.ptr = member};
         if (epoll_ctl(poller, EPOLL_CTL_ADD, fd, &event) != 0)
             die("epoll_ctl: %s", strerror(errno));
-        send(fd, "joined\n", 7, MSG_NOSIGNAL); /* it sees all that is said from here on */
+        send(fd, "joined\n", 7, MSG_NOSIGNAL); /* the member gets all lines from here on */
     }
 }
 
-/* Appends the whole lines at the end of the log, and keeps the rest. */
+/* Appends the whole lines to the log, and keeps an incomplete one. */
 static void append(struct member *member, size_t bytes)
 {
     char *lines = at(log_end);
@@ -88,7 +88,7 @@ static void append(struct member *member, size_t bytes)
         memcpy(member->rest, lines + whole, member->rest_bytes);
     }
     if (member->seen == log_end)
-        member->seen += whole; /* its own */
+        member->seen += whole; /* skips the member's own lines */
     log_end += whole;
 }
 
@@ -135,7 +135,8 @@ static void write_all(struct member *member)
 
 static void fan_out(void)
 {
-    /* From the back: a removed member is replaced by one that was served already. */
+    /* Starts at the back, because a removed member is replaced by the last one, which was already
+     * served. */
     for (size_t i = member_count; i-- > 0;)
         if (members[i]->seen < log_end)
             write_all(members[i]);

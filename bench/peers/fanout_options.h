@@ -1,4 +1,4 @@
-/* What `fanout` was asked for; the options are explained at the top of fanout.c. */
+/* The options of `fanout`. The comment at the top of fanout.c describes them. */
 #ifndef FANOUT_OPTIONS_H
 #define FANOUT_OPTIONS_H
 
@@ -6,8 +6,8 @@
 
 #include <getopt.h>
 
-#define PLACES_MAX 8 /* ports, and processes of which the time is counted */
-#define RATE_BACKLOG 32768 /* lines that a server may be behind at a rate, at most */
+#define PLACES_MAX 8 /* the maximum number of ports, and of measured processes */
+#define RATE_BACKLOG 32768 /* the maximum number of lines by which a server lags at a rate */
 
 static struct options {
     const struct protocol *protocol;
@@ -20,7 +20,7 @@ static struct options {
     bool marks, idle;
 } options = {.members = 100, .size = 64, .window = 1024, .seconds = 2, .warm_up = 0.5};
 
-/* Numbers with commas between; how many. */
+/* Parses numbers that are separated by commas. Returns how many there are. */
 static size_t read_list(const char *name, char *text, double most, unsigned *numbers)
 {
     size_t count = 0;

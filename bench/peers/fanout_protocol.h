@@ -13,11 +13,12 @@
 
 struct protocol {
     const char *name;
-    size_t joins_at_once; /* each is announced to all; more would overflow a server's queues */
+    size_t joins_at_once; /* every join is announced to all; more would overflow queues */
     /* printf formats of the bytes that a new member sends, and of the line that confirms the join.
-     * The number is the member's; in heads it is the length of the text. */
+     * The number in them is that of the member. In `sent_head` and `shown_head` it is the length of
+     * the text. */
     const char *join, *joined, *join_as_sender, *joined_as_sender;
-    const char *answer; /* to that line, if it needs one */
+    const char *answer; /* sent after that line, if it needs an answer */
     const char *sent_head, *sent_tail, *shown_head, *shown_tail;
 };
 
@@ -35,8 +36,8 @@ static const struct protocol protocols[] = {
         .answer = "", .sent_head = "", .sent_tail = "\n", .shown_head = "", .shown_tail = "\n",
     },
     {
-        /* nats-server sends every client one PING, two seconds after its connect. A client that
-         * waits for it is not disturbed later. Joins are not announced, so all join at once. */
+        /* nats-server sends every client one PING, two seconds after it has connected. Each member
+         * waits for it, so no PING comes later. Joins are not announced, so all join at once. */
         .name = "nats", .joins_at_once = SIZE_MAX,
         .join = "CONNECT {\"verbose\":false}\r\nSUB f 1\r\nPING\r\n", .joined = "PING",
         .join_as_sender = "CONNECT {\"verbose\":false}\r\nPING\r\n", .joined_as_sender = "PING",
@@ -69,7 +70,7 @@ static inline size_t fill(char *at, size_t room, const char *format, unsigned nu
 /* Many lines in a row. Only their numbers change. */
 struct frames {
     size_t frame_bytes, number_at;
-    uint64_t count; /* slots; line n is in slot (n - 1) % count */
+    uint64_t count; /* of frames; line n is in frame (n - 1) % count */
     char *bytes;
 };
 
@@ -83,7 +84,7 @@ static inline struct frames make_frames(const char *head, const char *tail, size
     memcpy(frame + length, "line 00000000 ", TEXT_HEADER_BYTES);
     for (size_t i = TEXT_HEADER_BYTES; i < text_bytes; i++)
         frame[length + i] = filler[i % (sizeof filler - 1)];
-    frame[length + text_bytes - 1] = '.'; /* a space at the end would be trimmed */
+    frame[length + text_bytes - 1] = '.'; /* no space, as a chat would trim it */
     length += text_bytes;
     memcpy(frame + length, tail, strlen(tail));
     frames.frame_bytes = length + strlen(tail);

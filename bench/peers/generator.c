@@ -1,8 +1,8 @@
 /* generator: loads an echo server on loopback and checks every byte of the replies.
  *
- * A closed loop on one thread: each connection sends a round of K messages in one write, waits
- * for all K replies, records the time, and starts the next round. A message contains its connection
- * and its number, so that a lost, wrong or swapped reply is found.
+ * It is a closed loop on one thread: each connection sends a round of K messages in one write,
+ * waits for all K replies, records the time, and starts the next round. A message contains its
+ * connection and its number, so that a lost, wrong or swapped reply is found.
  *
  *   generator --port P [--host 127.0.0.1] [--connections 50] [--size 64] [--in-flight 1]
  *             [--seconds 3] [--warm-up 0.5] [--prefix 'Echo: '] [--eol lf|crlf]
@@ -10,14 +10,14 @@
  *
  * A message is SIZE bytes with its '\n'. The reply must be PREFIX, the message, and EOL instead
  * of the '\n'. Prints one line of JSON. Exits with 1 if a reply was wrong or lost. */
-#include "loopback.h" /* first: it asks for the GNU extensions */
+#include "loopback.h" /* comes first, because it requests the GNU extensions */
 
 #include "histogram.h"
 #include <fcntl.h>
 #include <getopt.h>
 #include <sys/epoll.h>
 
-#define GRACE (5 * NANOSECONDS) /* the time for replies after the end */
+#define GRACE (5 * NANOSECONDS) /* the maximum wait for replies after the end */
 #define CONNECT_SECONDS 5
 #define BUFFER_BYTES (64 * 1024)
 #define EVENTS 256
@@ -44,20 +44,20 @@ struct connection {
     int fd; /* -1 once it has failed */
     unsigned index;
     int greeting_lines_left;
-    bool waiting;  /* a round is under way */
+    bool waiting;  /* whether a round is in progress */
     uint32_t next_message;
     uint64_t started_ns;
     size_t sent, received; /* bytes of this round */
     char *request;
-    char *expected; /* the same memory as `request` where a reply equals its message */
+    char *expected; /* the same memory as `request` if a reply equals its message */
 };
 
 static struct run {
     uint64_t from_ns, to_ns; /* the measured time, after the warm-up */
-    size_t request_bytes, reply_bytes, prefix_bytes; /* the first two: of one round */
+    size_t request_bytes, reply_bytes, prefix_bytes; /* the first two are of one round */
     size_t open_connections, rounds_under_way;
     uint64_t messages;     /* answered within the measured time */
-    uint64_t messages_all; /* answered at any time: what the server's CPU was spent on */
+    uint64_t messages_all; /* answered at any time, for the server's CPU time */
     uint64_t wrong, errors;
 } run;
 
@@ -125,7 +125,7 @@ static void number_messages(struct connection *connection)
 /* ---- One connection ---- */
 
 /* After a wrong or lost reply the connection cannot be synchronized again, so it is closed. Only
- * the first error is printed, because the next ones usually follow from it. */
+ * the first error is printed, because it usually causes the later ones. */
 static void fail(struct connection *connection, uint64_t *counter, const char *what)
 {
     uint32_t sent = connection->waiting ? (uint32_t)options.in_flight : 0;
@@ -149,7 +149,7 @@ static void send_more(struct connection *connection)
         if (sent < 0 && errno == EINTR)
             continue;
         if (sent < 0 && errno == EAGAIN)
-            return; /* epoll tells when there is room; replies are read meanwhile */
+            return; /* until epoll reports room; replies are read meanwhile */
         if (sent < 0) {
             fail(connection, &run.errors, strerror(errno));
             return;
@@ -170,8 +170,8 @@ static void begin_round(struct connection *connection, uint64_t now)
     send_more(connection);
 }
 
-/* A message counts by the time of its end, a latency by the time of its start. So a server that
- * stalls at the end loses throughput and keeps its bad latencies. */
+/* A message counts if its round ends within the measured time. A latency counts if its round starts
+ * within it. So a stall of the server at the end lowers its throughput and adds bad latencies. */
 static void finish_round(struct connection *connection)
 {
     uint64_t now = now_ns();
@@ -185,7 +185,7 @@ static void finish_round(struct connection *connection)
     begin_round(connection, now);
 }
 
-/* Removes whole lines at the front while a greeting is expected. Returns their bytes. */
+/* Skips whole lines at the front while a greeting is expected. Returns the number of bytes. */
 static size_t skip_greeting(struct connection *connection, const char *bytes, size_t count)
 {
     size_t used = 0;
@@ -222,8 +222,8 @@ static void take(struct connection *connection, const char *bytes, size_t count)
         finish_round(connection);
 }
 
-/* Edge-triggered, so it reads until the socket is empty. A short read means empty, unless the end
- * of the stream follows. */
+/* Reads until the socket is empty, because epoll is edge-triggered. After a short read it is empty,
+ * unless the end of the stream follows. */
 static void read_more(struct connection *connection, bool ended)
 {
     while (connection->fd >= 0) {
@@ -257,7 +257,7 @@ static void open_connections(struct connection *connections, int poller)
             die("connection %zu to %s port %u: %s", i, options.host, options.port,
                 strerror(errno));
         fcntl(connection->fd, F_SETFL, O_NONBLOCK);
-        /* Both directions from the start, so that no epoll_ctl is needed later. */
+        /* Watches both directions from the start, so that no epoll_ctl is needed later. */
         struct epoll_event event = {
             .events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = connection,
         };
@@ -283,8 +283,8 @@ static void serve_events(int poller, int timeout_ms)
     }
 }
 
-/* Ends when the time is over and all replies have arrived, when no connection is left, or, if the
- * server does not answer, when the grace is over. */
+/* Runs until the time is over and all replies have arrived, or until no connection is left. If the
+ * server does not answer, it ends GRACE after the end of the time. */
 static void drive(struct connection *connections, int poller)
 {
     uint64_t now = now_ns();
@@ -371,7 +371,8 @@ int main(int argc, char **argv)
     run.request_bytes = options.in_flight * options.size;
     run.reply_bytes = run.request_bytes
         + options.in_flight * (run.prefix_bytes + strlen(options.eol) - 1);
-    /* Each connection has two copies of a round. Refuse a size that would measure the swap file. */
+    /* Each connection has two copies of a round. If they do not fit into memory, the program would
+     * measure the swap file. */
     if ((double)options.connections * (double)(run.request_bytes + run.reply_bytes) > 2e9)
         die("connections x in-flight x size is more than 1 GB: choose less");
 

@@ -1,7 +1,7 @@
 /* Latencies in log-linear histograms.
  *
- * 128 buckets for each power of two of nanoseconds, reported by their middle: an error below
- * 0.4 %, over all of 64 bits, so that no latency needs a special case. */
+ * Each power of two of nanoseconds has 128 buckets. The middle of a bucket is reported, so the
+ * error is below 0.4 %. The buckets cover all of 64 bits, so that no latency is too long. */
 #ifndef HISTOGRAM_H
 #define HISTOGRAM_H
 
@@ -19,7 +19,7 @@ struct histogram {
 static inline size_t bucket_of(uint64_t ns)
 {
     if (ns < (1u << BUCKET_BITS))
-        return (size_t)ns; /* exact: each has its own bucket */
+        return (size_t)ns; /* exact, as each value has its own bucket */
     int shift = 63 - __builtin_clzll(ns) - BUCKET_BITS;
     return ((size_t)(shift + 1) << BUCKET_BITS) + (size_t)(ns >> shift) - (1u << BUCKET_BITS);
 }
@@ -41,7 +41,7 @@ static inline void record_latency(struct histogram *histogram, uint64_t ns)
         histogram->max_ns = ns;
 }
 
-/* Returns microseconds; 0 if there is no sample. */
+/* Returns microseconds, or 0 if there is no sample. */
 static inline double percentile_us(const struct histogram *histogram, double share)
 {
     uint64_t wanted = (uint64_t)ceil(share * (double)histogram->count), seen = 0;

@@ -1,15 +1,15 @@
 /* idle --port P --connections N: many connections that exchange one line and then stay idle.
  *
- * Opens N connections, exchanges one line on each, prints "ready", and keeps them until its input
- * ends. Meanwhile its caller measures the memory of the server. */
+ * Opens N connections, exchanges one line on each, prints "ready", and keeps them open until its
+ * input ends. In that time the caller measures the memory of the server. */
 #include "loopback.h"
 
 #include <getopt.h>
 
 #define WAIT_SECONDS 5
 
-/* The reply may have a prefix and a '\r', but it must be the echo, because a full server answers
- * with a line too. */
+/* The reply may have a prefix and a '\r'. It must contain the line, because a full server also
+ * answers with a line, which is no echo. */
 static bool is_echo(const char *reply, size_t length)
 {
     while (length > 0 && (reply[length - 1] == '\n' || reply[length - 1] == '\r'))

@@ -1,6 +1,6 @@
 /* The common part of the programs in this folder: a clock, loopback sockets, numeric arguments.
  *
- * Every function is `static inline`, so that each program is one file and one call of gcc. */
+ * Every function is `static inline`, so that one call of gcc builds a program from one file. */
 #ifndef LOOPBACK_H
 #define LOOPBACK_H
 
@@ -45,7 +45,7 @@ static inline uint64_t now_ns(void)
     return (uint64_t)now.tv_sec * NANOSECONDS + (uint64_t)now.tv_nsec;
 }
 
-/* The usual soft limit of 1,024 is low because of select(), which these programs do not call. */
+/* The usual soft limit is 1,024, for programs that call select(). These programs do not. */
 static inline void raise_descriptor_limit(void)
 {
     struct rlimit limit;
@@ -93,13 +93,13 @@ static inline struct endpoint loopback_endpoint(const char *host, uint16_t port)
     return endpoint;
 }
 
-/* Small buffers and segments, like those of a distant peer. 0 is the system's default. */
+/* The sizes of buffers and segments of a connection. 0 is the default of the system. */
 struct narrow {
     int buffer_bytes, segment_bytes;
 };
 
-/* Returns a connected blocking socket whose waits last at most `seconds`; -1 and errno otherwise.
- * On loopback the handshake is done inside connect(), so nothing is lost by blocking here. */
+/* Returns a connected blocking socket whose waits last at most `seconds`. After an error it returns
+ * -1 and sets errno. On loopback, connect() completes the handshake at once, so it may block. */
 static inline int connect_narrow(const struct endpoint *endpoint, int seconds,
                                  struct narrow narrow)
 {
@@ -108,7 +108,7 @@ static inline int connect_narrow(const struct endpoint *endpoint, int seconds,
         return -1;
     struct timeval limit = {.tv_sec = seconds};
     int on = 1;
-    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit); /* bounds connect() too */
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit); /* also limits connect() */
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     if (narrow.buffer_bytes > 0)
@@ -130,7 +130,7 @@ static inline int connect_to(const struct endpoint *endpoint, int seconds)
     return connect_narrow(endpoint, seconds, (struct narrow){0});
 }
 
-/* Binds, prints the port (0 takes a free one), and listens. */
+/* Binds a socket, prints its port, and listens. Port 0 is any free port. */
 static inline int listen_on(uint16_t port)
 {
     struct endpoint endpoint = loopback_endpoint("127.0.0.1", port);
@@ -149,7 +149,7 @@ static inline int listen_on(uint16_t port)
     return fd;
 }
 
-/* Returns the next waiting connection as a non-blocking socket; -1 if there is none. */
+/* Returns the next waiting connection as a non-blocking socket, or -1 if there is none. */
 static inline int accept_from(int listener)
 {
     for (;;) {
@@ -161,13 +161,13 @@ static inline int accept_from(int listener)
         }
         if (errno == EAGAIN)
             return -1;
-        /* Probably out of descriptors. An exit is better than a server that seems slow. */
+        /* Probably no descriptor is free. An exit is better than a server that seems slow. */
         if (errno != EINTR && errno != ECONNABORTED)
             die("accept: %s", strerror(errno));
     }
 }
 
-/* Ends a connection with RST, so that its port is free at once and not after a minute. */
+/* Ends a connection with RST, so that its port is free at once, not only after a minute. */
 static inline void reset_and_close(int fd)
 {
     struct linger none = {.l_onoff = 1, .l_linger = 0};

@@ -1,4 +1,4 @@
-/* The processor time of a measurement, as the kernel counts it. */
+/* The processor time that processes have used, as the kernel counts it. */
 #ifndef PROCESS_CPU_H
 #define PROCESS_CPU_H
 
@@ -6,7 +6,7 @@
 
 #include <dirent.h>
 
-/* Returns the processor time of all live threads of a process in ns; 0 if there is no process. */
+/* Returns the processor time of all live threads of a process in ns, or 0 without a process. */
 static inline double process_cpu_ns(int pid)
 {
     char path[64];
@@ -28,7 +28,7 @@ static inline double process_cpu_ns(int pid)
     return total;
 }
 
-/* The same for this program. */
+/* Returns the processor time of this program in ns. */
 static inline double own_cpu_ns(void)
 {
     struct timespec spent;

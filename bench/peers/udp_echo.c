@@ -10,7 +10,7 @@ int main(int argc, char **argv)
     uint16_t port = (uint16_t)number_between("PORT", argc == 2 ? argv[1] : NULL, 0, 65535);
     struct endpoint here = loopback_endpoint("127.0.0.1", port);
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    int room = 4 * 1024 * 1024; /* what echoline asks for; the kernel cuts it for both alike */
+    int room = 4 * 1024 * 1024; /* as echoline requests; the kernel's limit applies to both */
     setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof room);
     if (bind(fd, (struct sockaddr *)&here.address, here.length) != 0)
         die("bind to port %u: %s", port, strerror(errno));

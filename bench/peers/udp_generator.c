@@ -1,14 +1,15 @@
 /* udp_generator: loads a UDP echo on loopback and checks every byte of the replies.
  *
- * A closed loop on one thread: each socket has K datagrams in flight and sends the next one after
- * each reply. A datagram contains its socket and its number. Without a reply after 200 ms it is
- * lost: it is counted, and the socket starts again. This is rare on loopback.
+ * It is a closed loop on one thread: each socket has K datagrams in flight and sends the next one
+ * after each reply. A datagram contains its number and the index of its socket. If a socket
+ * receives nothing for 200 ms, its datagrams count as lost and it sends new ones. This is rare on
+ * loopback.
  *
  *   udp_generator --port P [--connections 50] [--size 64] [--in-flight 1] [--seconds 3]
  *                 [--warm-up 0.5] [--busy]
  *
- * Prints one line of JSON; exits with 1 if a wrong datagram came. */
-#include "loopback.h" /* first: it asks for the GNU extensions */
+ * Prints one line of JSON. Exits with 1 if it has received a wrong datagram. */
+#include "loopback.h" /* comes first, because it requests the GNU extensions */
 
 #include "histogram.h"
 #include <getopt.h>
@@ -30,10 +31,10 @@ static struct options {
 struct flow {
     int fd;
     uint32_t index, next;     /* the number of the next datagram */
-    uint32_t oldest;          /* numbers before this one were given up */
+    uint32_t oldest;          /* datagrams with lower numbers count as lost */
     size_t in_flight;
-    uint64_t heard_ns;        /* when something last came */
-    uint64_t begun_ns[IN_FLIGHT_MAX]; /* by number */
+    uint64_t heard_ns;        /* the time of the last received datagram */
+    uint64_t begun_ns[IN_FLIGHT_MAX]; /* at number % IN_FLIGHT_MAX */
 };
 
 static struct run {
@@ -48,7 +49,7 @@ static void begin(struct flow *flow, uint64_t now)
     uint32_t header[3] = {flow->index, flow->next, ~flow->next};
     memcpy(message, header, HEADER_BYTES);
     if (send(flow->fd, message, options.size, 0) != (ssize_t)options.size)
-        return; /* found again as lost */
+        return; /* it will count as lost */
     flow->begun_ns[flow->next % IN_FLIGHT_MAX] = now;
     flow->next++;
     flow->in_flight++;
@@ -71,7 +72,7 @@ static void take(struct flow *flow, size_t length)
         return;
     }
     if (number - flow->oldest >= flow->next - flow->oldest)
-        return; /* given up before */
+        return; /* it has already counted as lost */
     uint64_t now = now_ns(), begun = flow->begun_ns[number % IN_FLIGHT_MAX];
     flow->heard_ns = now;
     flow->in_flight--;

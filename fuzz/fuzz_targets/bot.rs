@@ -1,5 +1,5 @@
-//! A program sends arbitrary lines to a chat: each line of the answer is one JSON object without
-//! control characters, and the session ends when the program does.
+//! A program sends arbitrary lines to a chat. Each line of the answer is one JSON object without
+//! control characters, and the session ends when the program ends its stream.
 #![no_main]
 
 use std::sync::{Arc, LazyLock};

@@ -1,4 +1,4 @@
-//! Every clean line is text to say or a command, or gets a short clean error message.
+//! Every clean line is either a text to say, or a command, or gets a short clean error message.
 #![no_main]
 
 use echoline_chat::{Command, clean, is_clean};

@@ -16,7 +16,8 @@ use serde_json::{Value, json};
 static REPORT: LazyLock<Value> =
     LazyLock::new(|| serde_json::from_str(include_str!("../seeds/report/open.json")).unwrap());
 
-/// Returns a plain V2 histogram: the header with these significant digits, and the counts.
+/// Returns an uncompressed V2 histogram: a header with this number of significant digits, and the
+/// counts.
 fn plain(digits: u8, highest: u64, counts: &[u8]) -> Vec<u8> {
     let mut plain = 0x1c84_9313_u32.to_be_bytes().to_vec();
     plain.extend((counts.len() as u32).to_be_bytes());
@@ -54,7 +55,7 @@ fuzz_target!(|input: (u8, u64, u64, &[u8])| {
     report["measured"]["latency"]["max_ns"] = json!(max);
     for read in [slots, LoadReport::from_json(&report.to_string())] {
         let Ok(mut report) = read else { continue };
-        let twin = LoadReport::from_json(&report.to_json()).expect("what is written is read");
+        let twin = LoadReport::from_json(&report.to_json()).expect("parses a written report");
         let _ = report.merge(&twin);
         for shown in [report.to_hdr_log(), report.to_string(), report.to_csv(), report.to_html()] {
             assert!(shown.len() < 10 << 20, "{}", shown.len());

@@ -10,7 +10,7 @@ fuzz_target!(|text: &str| {
         match parse(text) {
             Ok(name) => {
                 assert!(is_clean(name.as_str()) && name.as_str().chars().count() <= 32);
-                let again = parse(name.as_str()).expect("a name is a name");
+                let again = parse(name.as_str()).expect("a valid name parses again");
                 assert!(again.same_as(&name) && again.key() == name.key());
                 let [one, other] = [7, 8].map(|number| name.with_suffix(number));
                 assert!(parse(one.as_str()).is_ok() && !one.looks_like(&other));

@@ -11,7 +11,7 @@ fuzz_target!(|text: &str| {
         Err(error) => return assert!(error.to_string().len() < 1000 + text.len()),
     };
     let json = report.to_json();
-    let again = LoadReport::from_json(&json).expect("what is written is read");
+    let again = LoadReport::from_json(&json).expect("a written report is parsed again");
     assert_eq!(again.to_json(), json);
     let twin = again;
     let _ = report.merge_sequential(&twin);

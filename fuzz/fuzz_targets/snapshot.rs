@@ -1,5 +1,5 @@
-//! A node refuses a foreign snapshot or continues from it. Then another node can continue from the
-//! first node's own snapshot, and entries have their usual effects.
+//! A node either refuses a foreign snapshot or continues from it. Another node can then continue
+//! from the own snapshot of the first node, and entries have their usual effects.
 #![no_main]
 
 use echoline_chat::{
@@ -11,7 +11,7 @@ fuzz_target!(|bytes: &[u8]| {
     let chat = open_node(9);
     let snapshot = StateSnapshot { sequence: 10, state: bytes.to_vec().into() };
     if chat.restore(&snapshot).is_err() {
-        assert_eq!(chat.applied(), 0, "nothing has changed");
+        assert_eq!(chat.applied(), 0, "a refused snapshot changes nothing");
     }
     for act in [
         r#"{"enter":{"name":"zoe","address":null}}"#,
@@ -26,7 +26,7 @@ fuzz_target!(|bytes: &[u8]| {
     }
     let known = chat.snapshot();
     let late = open_node(8);
-    late.restore(&known).expect("what a node knows is what another one takes");
+    late.restore(&known).expect("a node accepts the snapshot of another node");
     assert_eq!(late.snapshot(), known);
 });
 

@@ -1,6 +1,6 @@
-//! No foreign entry makes a node panic or show text that is not clean, and another node can
-//! continue from its snapshot. Each line of the input is one entry: an operation as JSON or, after
-//! a `!`, the whole payload.
+//! No foreign entry makes a node panic or show text that is not clean. Another node can continue
+//! from the snapshot of this node. Each line of the input is one entry: an operation as JSON or,
+//! after a `!`, the whole payload.
 #![no_main]
 
 use echoline_chat::{Chat, ChatSettings, ClusterOptions, ReplicatedState, StreamEntry, is_clean};
@@ -23,7 +23,7 @@ fuzz_target!(|bytes: &[u8]| {
     let snapshot = ann.snapshot();
     shows_clean_words(&snapshot.state);
     let late = chat(8);
-    late.restore(&snapshot).expect("what a node knows is what another one takes");
+    late.restore(&snapshot).expect("a node accepts the snapshot of another node");
     assert_eq!(late.applied(), ann.applied());
 });
 
@@ -33,7 +33,7 @@ fn chat(node: u32) -> std::sync::Arc<Chat> {
     Chat::clustered(ChatSettings::default(), options).0
 }
 
-/// Returns the next entry, of session 1 to 4 or of the node itself.
+/// Applies the next entry, which comes from session 1 to 4 or from the node itself.
 fn apply(chat: &Chat, line: &[u8]) {
     let sequence = chat.applied() + 1;
     let payload = match line.strip_prefix(b"!") {

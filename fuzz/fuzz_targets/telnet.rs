@@ -1,4 +1,5 @@
-//! The result does not depend on how the bytes are cut into packets, and the answers are bounded.
+//! The result of Telnet negotiation does not depend on how the bytes are cut into packets, and the
+//! size of the answers is bounded.
 #![no_main]
 
 use echoline_chat::Parser;

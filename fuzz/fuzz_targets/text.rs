@@ -15,7 +15,8 @@ fuzz_target!(|bytes: &[u8]| {
     }
 });
 
-/// An independent list, separate from the tables that `clean` uses.
+/// Returns whether a character controls a terminal. This list is independent of the tables that
+/// `clean` uses.
 fn steers(c: char) -> bool {
     (c.is_control() && c != '\t')
         || matches!(c, '\u{200B}' | '\u{200E}'..='\u{200F}' | '\u{2028}'..='\u{202E}')

@@ -1,4 +1,5 @@
-//! Arbitrary transcripts are compared, always with the same result. A byte 0xFF separates them.
+//! Arbitrary transcripts are compared, always with the same result. In the input, a byte 0xFF
+//! separates two transcripts.
 #![no_main]
 
 use echoline_chat::{Name, Transcript, verify};

@@ -1,4 +1,4 @@
-//! For any frames and any buffer sizes, the reader gets the same bytes, and never more than the
+//! With any frames, the reader gets the same bytes for every buffer size, and never more than the
 //! client sent. It may get only a part of a text that turns out to be invalid.
 #![no_main]
 
@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 
-/// The bytes that a reader gets, and whether they are complete.
+/// Returns the bytes that a reader gets, and whether they are complete.
 async fn read(bytes: &[u8], framing: Framing, room: usize) -> (Vec<u8>, bool) {
     let (client, server) = UnixStream::pair().unwrap();
     drop(client);

@@ -16,11 +16,11 @@ from people import ROOMS, Person, Program, Terminal, Watcher
 from processes import MACHINES, Cluster, Failure
 
 PROGRAMS_EACH, TERMINALS_EACH = 3, 2
-REST_SECONDS = 2.5  # of traffic after everything is well again
+REST_SECONDS = 2.5  # of traffic without faults
 PRESENCE_SECONDS = 15
 PRESENCE_EVERY = 10  # rounds
 SETTLE_SECONDS = 30
-ROUND_SECONDS_MAX = 500  # a second net; each wait has its own
+ROUND_SECONDS_MAX = 500  # a second limit, as each wait has its own
 
 
 class Campaign:
@@ -91,7 +91,7 @@ class Campaign:
                 group.create_task(self.inflict(fault))
 
     async def inflict(self, fault: Fault):
-        """Returns when the process serves again."""
+        """Carries out a fault. Returns when the process serves again."""
         process = self.cluster.all()[fault.process]
         self.faults[fault.process.rstrip("-123"), fault.how] += 1
         await asyncio.sleep(fault.after)
@@ -151,7 +151,7 @@ class Campaign:
     # ---- The end ----
 
     async def settle(self):
-        """Waits until each line of a live connection is delivered or reported."""
+        """Waits until each line of a live connection is delivered, or reported as lost."""
         for person in self.people:
             person.is_calm = True
         end = time.monotonic() + SETTLE_SECONDS
@@ -241,7 +241,7 @@ def main() -> int:
     try:
         asyncio.run(campaign.run())
     except (Failure, TimeoutError, ExceptionGroup) as failure:
-        campaign.ledger.broken.append(f"broken off: {failure!r}")
+        campaign.ledger.broken.append(f"stopped early: {failure!r}")
     is_right = campaign.report()
     if is_right:
         shutil.rmtree(folder)

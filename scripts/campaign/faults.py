@@ -10,7 +10,7 @@ KILL, STOP, RESTART = "kill -9", "stop", "restart"
 
 @dataclass(frozen=True)
 class Fault:
-    """A process is killed, stopped or terminated at one time, and runs again at another."""
+    """A process is killed, stopped or terminated, and runs again some time later."""
 
     process: str
     how: str
@@ -63,7 +63,7 @@ def without_majority(chance: random.Random) -> list[Fault]:
 
 
 def without_majority_for_long(chance: random.Random) -> list[Fault]:
-    """Two of three servers are away for longer than a node keeps the lines of its users."""
+    """Two of three servers are away longer than a node keeps the lines of its users."""
     return [Fault(name, STOP, 0, 70) for name in chance.sample(SERVERS, 2)]
 
 

@@ -12,8 +12,8 @@ class Connection:
 
     who: str
     machine: str
-    is_void: bool = False  # the chat said that all of it holds no more
-    open_lines: set[str] = field(default_factory=set)  # said, and nobody knows what became of them
+    is_void: bool = False  # the chat said that all its lines are void
+    open_lines: set[str] = field(default_factory=set)  # sent, with no outcome yet
 
 
 @dataclass
@@ -21,7 +21,7 @@ class Line:
     connection: Connection
     seen: dict[tuple[str, int], list[Connection]] = field(default_factory=dict)
     reports: int = 0
-    is_cut: bool = False  # its connection was cut while it was on its way: it may be anywhere
+    is_cut: bool = False  # its connection was cut before an outcome was known
 
     @property
     def places(self) -> list[tuple[str, int]]:
@@ -31,12 +31,12 @@ class Line:
 
 
 class Ledger:
-    """All lines by their marks. No two lines have the same mark."""
+    """All lines. Each line has a mark that no other line has."""
 
     def __init__(self):
         self.lines: dict[str, Line] = {}
         self.strangers: list[str] = []
-        self.broken: list[str] = []  # promises, as they were seen to be broken
+        self.broken: list[str] = []  # descriptions of broken promises
 
     def say(self, connection: Connection, mark: str):
         self.lines[mark] = Line(connection)

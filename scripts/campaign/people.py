@@ -33,7 +33,7 @@ class Person:
         self.chance = random.Random(f"{seed}/{base}")
         self.transcript = open(folder / f"{base}.txt", "wb")
         self.void = open(folder / f"{base}.void", "wb")
-        self.heard: list[bytes] = []  # over this connection
+        self.heard: list[bytes] = []  # the lines received over this connection
         self.name, self.renames, self.said = base, 0, 0
         self.rooms: set[str] = set()
         self.is_in = self.is_calm = self.is_over = False
@@ -130,7 +130,7 @@ class Person:
         if self.is_calm or dice < 0.85:
             self.say_something()
         elif dice < 0.86:
-            # More lines than a node keeps of one author while it cannot reach the others.
+            # A node that cannot reach the others keeps fewer lines of one author than these.
             for _ in range(BURST_LINES):
                 self.say_something()
         elif dice < 0.90:
@@ -157,13 +157,13 @@ class Person:
 
 
 class Program(Person):
-    """A program, which speaks JSON and resumes at the number that it saw last."""
+    """A program, which speaks JSON. It resumes after the last number that it has seen."""
 
     def __init__(self, *arguments):
         super().__init__(*arguments)
-        self.last: dict[str, int] = {}  # of each room, the number seen last
+        self.last: dict[str, int] = {}  # the last number seen in each room
         self.missed: dict[str, int] = {}
-        self.resumed: set[str] = set()  # rooms whose next line is to follow the last one seen
+        self.resumed: set[str] = set()  # rooms whose next line must follow the last one
         self.answers: dict[str, asyncio.Future] = {}
 
     def port(self, where: str) -> int:
@@ -237,7 +237,7 @@ class Program(Person):
 
 
 class Watcher(Program):
-    """A user in all rooms, always on the same node, who is asked at the end."""
+    """A user in all rooms, always on the same node. At the end its lists of users are checked."""
 
     def wanted(self) -> list[str]:
         return list(ROOMS)

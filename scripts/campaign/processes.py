@@ -7,14 +7,14 @@ import socket
 from pathlib import Path
 
 READY_SECONDS = 60
-LINK_SECONDS = 300  # NATS 2.9 may take long to agree again
+LINK_SECONDS = 300  # NATS 2.9 may need long to elect a leader again
 STOP_SECONDS = 15
 MACHINES = ("east", "west", "north")
 SERVERS = ("nats-1", "nats-2", "nats-3")
 
 
 class Failure(Exception):
-    """The campaign cannot go on."""
+    """An error that ends the campaign."""
 
 
 class Process:
@@ -24,7 +24,7 @@ class Process:
         self.name, self.command = name, command
         self.log = folder / f"{name}.log"
         self.child: asyncio.subprocess.Process | None = None
-        self.past = 0  # bytes of the log that are of an earlier life, or of a start
+        self.past = 0  # bytes of the log from earlier runs and from a start
 
     async def start(self):
         with open(self.log, "ab") as log:
@@ -70,8 +70,8 @@ class NatsServer(Process):
         self.port = port
         among = ",".join(f"nats://127.0.0.1:{route}" for route in routes)
         settings = folder / f"{name}.conf"
-        # By default the limit is the free space of the disk. If others fill the disk meanwhile, the
-        # server drops a stream at its next start.
+        # The default limit is the free space of the disk. If other programs fill the disk while
+        # the server runs, the server drops a stream at its next start.
         settings.write_text(f'jetstream {{ store_dir: "{folder / name}", max_file_store: 4GB }}\n')
         super().__init__(name, folder, [
             program, "--config", str(settings), "--addr", "127.0.0.1", "--port", str(port),
@@ -129,11 +129,11 @@ class Machine(Process):
     async def ready(self):
         await super().ready()
         if self.is_starting:
-            # Earlier lines are about the time before the node was back.
+            # Lines up to here are about the time before the node served again.
             self.is_starting, self.past = False, self.log.stat().st_size
 
     def returns(self) -> int:
-        """Returns how often the node came back after its lease had expired."""
+        """Returns how often the node returned to the chat after its lease had expired."""
         return self.returned + self.since_start()
 
     def since_start(self) -> int:
@@ -187,7 +187,7 @@ class Cluster:
 
 
 def free_ports(count: int) -> list[int]:
-    """Returns free ports. All are held at the same time, so that they differ."""
+    """Returns free ports. All are open at the same time, so that no port occurs twice."""
     probes = [socket.socket() for _ in range(count)]
     for probe in probes:
         probe.bind(("127.0.0.1", 0))

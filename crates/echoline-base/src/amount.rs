@@ -6,7 +6,7 @@ use std::time::Duration;
 
 pub mod figures;
 
-/// The names of each unit of time and its nanoseconds, the largest unit first.
+/// For each unit of time: its names, and its length in nanoseconds. The largest unit comes first.
 const TIMES: [(&[&str], u64); 8] = [
     (&["w", "week", "weeks"], 7 * 24 * 3600 * SECOND),
     (&["d", "day", "days"], 24 * 3600 * SECOND),
@@ -32,7 +32,7 @@ const SIZES: [(&[&str], u64); 7] = [
     (&["gb"], 1_000_000_000),
 ];
 
-/// The longest time, 100 years in seconds. A clock can hold the sum of a few such times.
+/// The longest time, 100 years in seconds. A clock can represent the sum of a few such times.
 const LONGEST: u64 = 36_525 * 24 * 3600;
 
 /// The maximum number of digits after a decimal point.
@@ -45,13 +45,13 @@ pub fn time(text: &str) -> Option<Duration> {
     time_in(text, nanos_of)
 }
 
-/// Returns the length in nanoseconds of a unit of time, such as `min` or `minutes`.
+/// Returns the number of nanoseconds in a unit of time, such as `min` or `minutes`.
 pub fn nanos_of(unit: &str) -> Option<u64> {
     TIMES.iter().find(|(names, _)| names.contains(&unit)).map(|(_, nanos)| *nanos)
 }
 
-/// Parses a duration as [`time`] does. `nanos_of` returns the nanoseconds of each unit that is
-/// allowed.
+/// Parses a duration as [`time`] does, with the units that `nanos_of` accepts. For each of them it
+/// returns the number of nanoseconds.
 pub fn time_in(text: &str, nanos_of: impl Fn(&str) -> Option<u64>) -> Option<Duration> {
     let mut rest = text.trim();
     let (mut nanos, mut smallest) = (0u128, u64::MAX);
@@ -102,8 +102,8 @@ pub fn bytes_per_second(text: &str) -> Option<u64> {
 }
 
 /// Parses a rate of events: `1000/s`, `0.5/s`, `90/m`, `1/h`, `10K/s` (10,000). A number without a
-/// unit is a number of events per second. Returns a number of events and the time for them, neither
-/// of them zero.
+/// unit is a number of events per second. Returns a number of events and the time in which they
+/// occur. Neither is zero.
 pub fn rate(text: &str) -> Option<(u32, Duration)> {
     let (count, unit) = text.trim().split_once('/').unwrap_or((text.trim(), "s"));
     let (number, unit, per) = {
@@ -117,7 +117,7 @@ pub fn rate(text: &str) -> Option<(u32, Duration)> {
         _ => return None,
     };
     let digits = number.digits.checked_mul(u128::from(thousands))?;
-    // 1.5 events in one second are 3 in two seconds: the smallest whole numbers.
+    // Finds the smallest whole numbers: 1.5 events in one second are 3 events in two seconds.
     let scale = 10u128.pow(number.decimals);
     let shared = gcd(digits, scale);
     let count = u32::try_from(digits / shared).ok().filter(|&count| count > 0)?;
@@ -144,7 +144,7 @@ pub fn share(text: &str) -> Option<f64> {
     (unit.trim_start() == "%").then(|| number.value() / 100.0)
 }
 
-/// Returns the length of a rate's unit: `s`, `min`, `hour`.
+/// Returns the duration of the unit of a rate: `s`, `min`, `hour`.
 fn per(unit: &str) -> Option<Duration> {
     nanos_of(unit.trim()).filter(|&nanos| nanos >= SECOND).map(Duration::from_nanos)
 }
@@ -188,7 +188,7 @@ fn number(text: &str) -> Option<(Number, &str)> {
     }
     let decimals = decimals.trim_end_matches('0');
     let digits: u128 = [whole, decimals].concat().parse().ok()?;
-    // Far above every limit, and small enough that no product overflows.
+    // This bound is far above every limit, and small enough that no product overflows.
     (digits < 1 << 96).then_some((Number { digits, decimals: decimals.len() as u32 }, rest))
 }
 
@@ -233,7 +233,7 @@ mod tests {
 
     use super::*;
 
-    /// Issue 11, item 44: durations in the forms that users type.
+    /// Issue 11, item 44: durations are accepted in the forms that users type.
     #[test]
     fn regression_times_are_read_as_people_type_them() {
         for (text, millis) in [
@@ -326,7 +326,8 @@ mod tests {
         }
     }
 
-    /// Issue 11, item 44: rates below one, in every unit, and a bare number per second.
+    /// Issue 11, item 44: rates below one in every unit. A number without a unit is a rate per
+    /// second.
     #[test]
     fn regression_rates_are_read_as_people_type_them() {
         for (text, count, seconds) in [
@@ -350,7 +351,7 @@ mod tests {
         }
     }
 
-    /// Issue 11, item 44: in a condition a bare number is neither a rate nor a share.
+    /// Issue 11, item 44: in a condition, a number without a unit is neither a rate nor a share.
     #[test]
     fn regression_conditions_name_their_units() {
         for (text, wanted) in

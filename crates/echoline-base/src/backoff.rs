@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::random::Random;
 
-/// The delays between attempts that fail in a row. The first delay is doubled after each failure,
+/// The delays between attempts that fail one after another. The delay doubles after each failure,
 /// up to a maximum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
@@ -16,7 +16,7 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Creates a back-off from `first` to `longest`, before any failure.
+    /// Creates a back-off whose delays grow from `first` to `longest`. No failure is counted yet.
     pub const fn new(first: Duration, longest: Duration) -> Self {
         Self { first, longest, failures: 0 }
     }

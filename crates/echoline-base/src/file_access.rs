@@ -30,7 +30,7 @@ pub fn if_there<T>(found: io::Result<T>) -> io::Result<Option<T>> {
 /// The user id of root.
 const ROOT: u32 = 0;
 
-/// The user id that Linux shows for users without a number in this user namespace.
+/// The user id that Linux shows for all users without an id in this user namespace.
 const UNMAPPED: u32 = 65_534;
 
 /// The restricted deletion bit: only the owner of a file may rename or remove it.
@@ -42,9 +42,10 @@ const WRITE_BY_OTHERS: u32 = 0o022;
 /// Whether a folder that others may write is safe to use if it has the sticky bit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sticky {
-    /// Yes: the file already exists, and only its owner can replace it.
+    /// The folder is safe, because the file already exists and only its owner can replace it.
     Safe,
-    /// No: another user could create a file under a name that this process uses later.
+    /// The folder is not safe, because another user could create a file under a name that this
+    /// process uses later.
     Exposed,
 }
 
@@ -57,9 +58,9 @@ pub struct ExposedFolder {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cause {
-    /// It belongs to this user.
+    /// The folder belongs to the user with this id.
     Owner(u32),
-    /// Its mode lets others write.
+    /// The mode of the folder lets other users write.
     Mode(u32),
 }
 
@@ -96,12 +97,12 @@ impl Facts {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Trusted {
     users: Vec<u32>,
-    /// A group in which no other user is.
+    /// A group that has no other members.
     group: Option<u32>,
 }
 
 impl Trusted {
-    /// Root and `user`, with the private group of `user`.
+    /// Trusts root, `user` and the private group of `user`.
     fn with(user: u32) -> Self {
         let mut users = vec![ROOT, user];
         users.extend(is_namespace().then_some(UNMAPPED));
@@ -121,7 +122,7 @@ impl Trusted {
 }
 
 /// Looks for a folder, from `folder` up to the root, in which a user other than root and `user` can
-/// replace files. It opens `..` of each open folder, so symbolic links cannot mislead it.
+/// replace files. The search opens `..` of each open folder, so symbolic links cannot mislead it.
 ///
 /// # Errors
 /// An error of the system while a folder is opened or examined.
@@ -138,8 +139,8 @@ pub fn exposed_folder(
     }
 }
 
-/// Does the same as [`exposed_folder`] for a folder in which this process keeps files. If the
-/// process runs as root, the folder may belong to another user, if only that user may write to it.
+/// Works like [`exposed_folder`], for a folder in which this process keeps files. If the process
+/// runs as root, the folder may belong to another user, as long as only that user can write to it.
 pub fn exposed_data_folder(folder: &File) -> io::Result<Option<ExposedFolder>> {
     let trusted = Trusted::with(Uid::effective().as_raw());
     let here = open_folder(folder, ".")?;
@@ -188,7 +189,7 @@ fn is_namespace() -> bool {
     !map.is_empty() && map.split_whitespace().ne(["0", "0", "4294967295"])
 }
 
-/// Returns whether this is the number that Linux shows for users without a number in this user
+/// Returns whether `user` is the id that Linux shows for all users without an id in this user
 /// namespace.
 pub fn is_unmapped(user: u32) -> bool {
     user == UNMAPPED && is_namespace()

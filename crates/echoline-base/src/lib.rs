@@ -6,8 +6,9 @@
 //!   passwords out of them.
 //! * [`random`] generates seeded random numbers, [`backoff`] computes the delays between attempts,
 //!   and [`checksum`] has two checksums.
-//! * [`source`] tells which client a limit applies to.
-//! * [`supervise`] restarts work that panicked, and [`poison`] takes locks whose holder panicked.
+//! * [`source`] identifies the clients that share one limit.
+//! * [`supervise`] restarts work that panicked, and [`poison`] gives access to locks whose holder
+//!   panicked.
 //! * [`file_access`] checks whether other users of the machine can replace files or read secrets.
 //!
 //! The interface serves the other crates of the workspace and may change with any release.

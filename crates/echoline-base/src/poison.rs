@@ -1,11 +1,11 @@
-//! Locks whose holder panicked. Pure.
+//! Gives access to locks whose holder panicked. Pure.
 
 use std::sync::{LockResult, PoisonError};
 
 /// Access to the value of a lock, even if a thread panicked while it held the lock.
 ///
-/// A panic ends one connection and not the server, so the other connections continue with the
-/// state. Code that holds a lock keeps the state valid at every point that may panic.
+/// A panic ends one connection and not the server, so the other connections continue to use the
+/// value. Code that holds a lock must keep the value valid wherever it may panic.
 pub trait IgnorePoison {
     /// The guard or the value, poisoned or not.
     type Protected;

@@ -30,7 +30,7 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     escape(text, is_harmful, |letter, shown| shown.extend(letter.escape_default()))
 }
 
-/// Does the same as [`printable`] for a text of several lines: line ends and tabs stay.
+/// Works like [`printable`] for a text of several lines: line ends and tabs stay.
 pub fn printable_lines(text: &str) -> Cow<'_, str> {
     let is_harmful = |letter| is_harmful(letter) && !matches!(letter, '\n' | '\t');
     escape(text, is_harmful, |letter, shown| shown.extend(letter.escape_default()))

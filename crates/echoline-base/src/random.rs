@@ -8,10 +8,11 @@ pub struct Random(u64);
 impl Random {
     /// Creates a generator for a seed, a client and a number. Each combination has its own
     /// sequence.
+    #[inline]
     pub fn new(seed: u64, client: u32, number: u32) -> Self {
         let mut random = Self(seed ^ (u64::from(client) << 32 | u64::from(number)));
-        // Scrambles the state: two states that differ by the increment of the generator have the
-        // same sequence, one step apart.
+        // Scrambles the state. Without this, two states that differ by the increment of the
+        // generator would have the same sequence, one step apart.
         Self(random.next_u64())
     }
 
@@ -29,6 +30,7 @@ impl Random {
     }
 
     /// Returns the next number.
+    #[inline]
     pub fn next_u64(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
@@ -37,8 +39,8 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// Returns a number from the exponential distribution with mean 1: the distance between
-    /// independent events.
+    /// Returns a number from the exponential distribution with mean 1. The times between
+    /// independent events have this distribution.
     pub fn exponential(&mut self) -> f64 {
         // The 53 bits make a number in (0, 1], so its logarithm is finite.
         let fraction = ((self.next_u64() >> 11) + 1) as f64 / (1u64 << 53) as f64;

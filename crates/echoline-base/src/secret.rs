@@ -6,11 +6,12 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// Printed in place of a secret.
+/// The text that is printed instead of a secret.
 const HIDDEN: &str = "***";
 
-/// A password, a token, or an address that may contain one. `{:?}` prints `***`, and `{}` does not
-/// compile, so that no message shows the stars instead of a token by mistake. Cheap to clone.
+/// A password, a token, or an address that may contain one of these. `{:?}` prints `***`. `{}` does
+/// not compile, so that nobody sends or stores `***` in place of the secret by mistake. A clone is
+/// cheap.
 ///
 /// ```
 /// use echoline_base::SecretText;
@@ -23,7 +24,7 @@ const HIDDEN: &str = "***";
 pub struct SecretText(Arc<str>);
 
 impl SecretText {
-    /// Returns the secret itself, for the one place that needs it.
+    /// Returns the secret itself, for the code that needs it.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0
@@ -58,7 +59,8 @@ impl<'de> serde::Deserialize<'de> for SecretText {
 }
 
 /// Returns the text with everything between a scheme and the last `@` replaced by `***`:
-/// `nats://***@host`. A password may contain any character, so the last `@` counts.
+/// `nats://***@host`. A password may contain any character, also `@`, so the text is split at the
+/// last `@`.
 pub fn without_login(text: &str) -> String {
     let Some((login, host)) = text.rsplit_once('@') else { return text.to_owned() };
     let scheme = login.split_once("://").map_or("", |(scheme, _)| scheme);
@@ -81,7 +83,7 @@ mod tests {
         assert_eq!(secret.reveal(), "open sesame");
     }
 
-    /// Issue 12, item 2: a login in an address is not printed, also if it is malformed.
+    /// Issue 12, item 2: the login in an address is not printed, even if the address is malformed.
     #[test]
     fn attack_an_address_is_shown_without_its_login() {
         for (address, shown) in [

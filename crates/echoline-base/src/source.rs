@@ -1,6 +1,6 @@
 //! The source of a request: the unit to which limits apply. Pure.
 
-// `core::net` has addresses without sockets, which pure code must not use.
+// This code is pure, so it must not use sockets. `core::net` has the types of addresses only.
 use core::fmt;
 use core::hash::{Hash, Hasher};
 use core::net::{IpAddr, Ipv6Addr};
@@ -16,7 +16,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Source {
     /// An IPv4 address, or the first address of an IPv6 network of 64 bits, which is the smallest
-    /// network that a provider assigns to one customer (RFC 6177). Made with [`Source::from`].
+    /// network that a provider assigns to one customer (RFC 6177). It is created with
+    /// [`Source::from`].
     Address(IpAddr),
     /// The user id of the process at the other end of a Unix socket.
     User(u32),
@@ -38,7 +39,8 @@ impl Source {
     }
 }
 
-/// Hashes one number, because this runs for each connection. For an IPv6 address it is the network.
+/// Hashes only one number, because this runs for each connection. For an IPv6 address that number
+/// is its network.
 impl Hash for Source {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u64(match self {
@@ -65,7 +67,8 @@ impl From<Option<IpAddr>> for Source {
 impl FromStr for Source {
     type Err = SourceError;
 
-    /// Parses the output of [`Display`](fmt::Display), and any address or IPv6 network of 64 bits.
+    /// Parses the output of [`Display`](fmt::Display), and also any address and any IPv6 network of
+    /// 64 bits.
     fn from_str(text: &str) -> Result<Self, SourceError> {
         let wrong = || SourceError(text.to_owned());
         if let Ok(address) = text.parse::<IpAddr>() {

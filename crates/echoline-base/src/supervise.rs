@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::backoff::Backoff;
 
-/// The work panicked.
+/// The error of work that panicked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("it panicked ({message:?})")]
 pub struct Panicked {
@@ -32,9 +32,9 @@ pub fn panic_message(payload: &(dyn Any + Send)) -> &str {
     text.unwrap_or("no message")
 }
 
-/// Repeats `attempt` on this thread until it succeeds. After each failure, including a panic,
-/// `rest` gets the error and the delay before the next attempt. It waits, or returns `Break` to
-/// give up.
+/// Repeats `attempt` on this thread until it succeeds. After each failure or panic it calls `rest`
+/// with the error and the delay before the next attempt. `rest` either waits for that delay or
+/// returns `Break`, which ends the attempts.
 ///
 /// An attempt that took longer than `steady` resets the delays.
 #[expect(clippy::disallowed_methods, reason = "threads live in real time")]
@@ -63,7 +63,7 @@ mod tests {
 
     const MILLI: Duration = Duration::from_millis(1);
 
-    /// Fault 55: after a panic in the background the process continues and repeats the work.
+    /// Fault 55: after background work has panicked, the process continues and repeats the work.
     #[test]
     fn repeats_work_that_panics_or_fails() {
         let (mut begun, mut rests) = (0, Vec::new());

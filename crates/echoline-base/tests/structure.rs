@@ -1,7 +1,8 @@
-//! The structure of the workspace: no circle between the files of a crate, no type name twice.
+//! Tests of the structure of the workspace: the files of a crate do not import each other in a
+//! circle, and no two types have the same name.
 //!
-//! Reads the sources as text: `use` declarations and paths, without comments, strings and tests. A
-//! re-export (`pub use`) does not count as a use.
+//! The tests read the sources as text. They look at `use` declarations and paths, and ignore
+//! comments, strings and tests. A re-export (`pub use`) does not count as a use.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 #[path = "structure/circles.rs"]
@@ -13,7 +14,7 @@ use std::collections::BTreeMap;
 
 use source::{Crate, crates};
 
-/// Names that each module may have for itself.
+/// Type names that more than one module may define.
 const CONVENTIONAL: &[&str] = &["Builder", "Config", "Error", "State"];
 
 #[test]
@@ -41,7 +42,7 @@ fn a_type_name_is_defined_once() {
     assert!(lines.is_empty(), "{} names are defined twice:\n{}", lines.len(), lines.join("\n"));
 }
 
-/// The reader of sources sees what it has to see.
+/// The parser of sources finds a circle, and ignores facades and tests.
 #[test]
 fn finds_a_circle_and_ignores_facades_and_tests() {
     let files = [

@@ -104,7 +104,10 @@ impl ClusterFindings {
                     reached.get_or_insert(client);
                 }
                 Ok(Err(DriverError::Unreachable { reason, .. })) => {
-                    self.problem(format!("no NATS server answers at {shown}: {reason}"));
+                    self.problem(format!(
+                        "no NATS server answers at {shown}: {reason}; start one with 'nats-server \
+                         -js', or give another address"
+                    ));
                 }
                 Ok(Err(error)) => self.problem(error.to_string()),
                 Err(_) => self.problem(format!("the server at {shown} does not answer in time")),

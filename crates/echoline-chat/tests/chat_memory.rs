@@ -1,11 +1,13 @@
 //! Measures the memory of a chat's members, and checks that a line needs no memory per reader.
 #![allow(clippy::unwrap_used)]
 
+mod pipes;
+
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use dhat::HeapStats;
-use echoline::{Closed, Connection, Eol, Limits, Shutdown};
+use echoline::{Closed, Limits};
 use echoline_chat::{self, Chat, ChatSettings, Role};
 use tokio::io::{AsyncRead, AsyncWriteExt, DuplexStream, ReadBuf};
 use tokio::sync::Mutex;
@@ -18,23 +20,8 @@ const MEMBERS: usize = 300;
 /// Held by each test, because the allocator counts for the whole process.
 static ALONE: Mutex<()> = Mutex::const_new(());
 
-/// Returns a connection like those of a server, and its other end.
-fn pair() -> (Connection<DuplexStream>, DuplexStream) {
-    let (here, there) = tokio::io::duplex(4096);
-    (
-        Connection::accepted(
-            here,
-            Limits::default(),
-            Eol::CrLf,
-            echoline_chat::farewell(),
-            Shutdown::new(),
-        ),
-        there,
-    )
-}
-
 async fn join(chat: &Arc<Chat>, number: usize) -> DuplexStream {
-    let (client, mut there) = pair();
+    let (mut there, client) = pipes::connect(4096, Limits::default());
     tokio::spawn(echoline_chat::serve(client, Arc::clone(chat), Role::User));
     there.write_all(format!("m{number}\n").as_bytes()).await.unwrap();
     there
@@ -42,7 +29,7 @@ async fn join(chat: &Arc<Chat>, number: usize) -> DuplexStream {
 
 /// Starts a connection that only waits for lines.
 async fn wait(number: usize) -> DuplexStream {
-    let (mut client, mut there) = pair();
+    let (mut there, mut client) = pipes::connect(4096, Limits::default());
     tokio::spawn(async move {
         while client.read_line().await?.is_some() {}
         Ok::<(), Closed>(())
@@ -125,7 +112,7 @@ async fn saying_lines_allocates_no_boxed_future() {
     ] {
         let settings = ChatSettings { flood: None, ..ChatSettings::default() };
         let chat = Arc::new(Chat::new(settings));
-        let (client, there) = pair();
+        let (there, client) = pipes::connect(4096, Limits::default());
         tokio::spawn(echoline_chat::serve(client, Arc::clone(&chat), role));
         let mut author = [there];
         author[0].write_all(hello.as_bytes()).await.unwrap();
@@ -163,7 +150,7 @@ async fn attack_pages_that_do_not_read_cost_one_answer_each() {
     let before = HeapStats::get().curr_bytes;
     let mut pages = Vec::new();
     for number in 0..PAGES {
-        let (client, mut there) = pair();
+        let (mut there, client) = pipes::connect(4096, Limits::default());
         tokio::spawn(echoline_chat::serve(client, Arc::clone(&chat), Role::Bot));
         there.write_all(format!("{{\"name\": \"page{number}\"}}\n").as_bytes()).await.unwrap();
         read_all(&mut members).await;

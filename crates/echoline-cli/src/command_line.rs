@@ -63,7 +63,7 @@ pub(crate) enum CliCommand {
 }
 
 impl CliCommand {
-    /// The name of the command, as it is typed.
+    /// Returns the name of the command, as a user types it.
     fn name(&self) -> &'static str {
         match self {
             Self::Echo(_) => "echo",

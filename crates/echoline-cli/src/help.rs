@@ -46,13 +46,13 @@ const SHORT_HELP: [(&str, &[&str]); 4] = [
     ),
 ];
 
-/// The flag of the commands whose flags a configuration file can set.
+/// The id of `--config`, which every command has whose flags a configuration file can set.
 const CONFIG: &str = "config";
 
 /// The heading of the examples, which end the help.
 const EXAMPLES: &str = "Examples:\n";
 
-/// Returns `command`, a command of `echoline`, with the layout of its help.
+/// Lays out the help of `command`, a subcommand of `echoline`.
 pub(crate) fn finish(command: Command) -> Command {
     finish_below("echoline", command)
 }
@@ -80,7 +80,7 @@ fn finish_below(program: &str, command: Command) -> Command {
     if details.is_empty() { command } else { command.after_long_help(details) }
 }
 
-/// Returns the paragraph about variables and the configuration file.
+/// Returns the help's paragraph about environment variables and the configuration file.
 fn sources(command: &Command) -> String {
     let name = command.get_name();
     let upper = name.to_uppercase();
@@ -144,7 +144,7 @@ mod tests {
             "drain-timeout idle-timeout line-timeout max-connections max-line max-per-ip \
              source-limit stall-timeout",
         ),
-        ("TLS", "cert client-auth client-ca key"),
+        ("TLS", "alpn cert client-auth client-ca key"),
         ("Files", "allow-shared-files"),
         ("Administration", "admin admin-allow-remote admin-group admin-mode admin-secret-file"),
         ("Fault injection", "fault fault-file fault-seed"),
@@ -182,7 +182,7 @@ mod tests {
     const SEND: Groups = &[
         (OPTIONS, "eol no-half-close timeout"),
         ("Connections", "proxy"),
-        ("TLS", "ca cert insecure key server-name"),
+        ("TLS", "alpn ca cert insecure key server-name"),
     ];
 
     const LOAD: Groups = &[
@@ -197,7 +197,7 @@ mod tests {
             "busy-poll ipv4 ipv6 nodelay proxy proxy-source receive-buffer resolve rst \
              send-buffer source workers",
         ),
-        ("TLS", "ca cert insecure key server-name tls-resume"),
+        ("TLS", "alpn ca cert insecure key server-name tls-resume"),
         ("Search", "find-max slo"),
         ("Reports", "csv fail-if hdr html json keep-going percentiles quiet"),
     ];
@@ -351,7 +351,7 @@ mod tests {
         });
     }
 
-    /// Every flag of the short help is a flag, and it is hidden in no other way.
+    /// Every flag of the short help exists, and its own attributes do not hide it.
     #[test]
     fn the_short_help_names_flags_of_the_command() {
         let program = Cli::command();

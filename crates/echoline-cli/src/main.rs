@@ -39,15 +39,17 @@
 //! runs on a separate thread, because a file may be a pipe.
 //!
 //! **Start.** A serving command always starts in this order: it takes inherited sockets, binds its
-//! own, drops privileges, starts threads (the log's is the first), and reads files and keys.
+//! own, reads secrets and certificates, drops privileges, and starts threads. The thread of the log
+//! is the first.
 //!
 //! **Upgrade.** On SIGUSR2 the server starts its program's file with a socket pair as standard
 //! input and passes copies of all listening sockets over it (`SCM_RIGHTS`). The new process starts
 //! completely and reports that it is ready. A second later the old one tells the service manager
 //! and retires: it drops its listeners and continues to serve its connections. It does not empty
-//! the queues of the listeners, because the new process shares them. Any failure before that ends
-//! the new process only. Sockets are shared, never bound again: closing one of two sockets of
-//! `SO_REUSEPORT` resets the connections in its queue.
+//! the queues of the listeners, because the new process shares them. If a step fails before the old
+//! process retires, only the new process ends. Both processes share the same sockets. A second
+//! socket with `SO_REUSEPORT` would have its own queue, and closing the first one would reset the
+//! connections in its queue.
 
 mod admin;
 mod command_line;

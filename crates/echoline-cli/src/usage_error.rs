@@ -1,10 +1,11 @@
-//! Wrong usage: how it is reported, and the exit that follows.
+//! Reports wrong usage, and chooses the exit code of the program.
 //!
 //! # Exit codes
 //!
-//! * 2, wrong usage: the command line, a variable or the configuration file asks for something that
-//!   can never work. Examples: an unknown flag or key, a value out of range, an unknown user or
-//!   group, flags that exclude or need each other.
+//! * 2, wrong usage: the command line, a variable or a file with settings (`--config`,
+//!   `--fault-file`, `--messages-from`) asks for something that can never work. Examples: an
+//!   unknown flag or key, a value out of range, an unknown user or group, flags that exclude or
+//!   need each other.
 //! * 1, a failure: the request may work at another time or on another host. Examples: a file that
 //!   cannot be read, an address in use, missing privileges, a limit of the system.
 //!
@@ -34,7 +35,7 @@ impl UsageError {
     }
 }
 
-/// A wrong setting in a configuration file, with file and line. The program ends with exit code 2.
+/// A wrong setting in a file, with file and line. The program ends with exit code 2.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct WrongSetting(pub(crate) String);
@@ -53,9 +54,9 @@ pub(crate) fn exit(error: &clap::Error) -> ! {
     if !error.use_stderr() {
         error.exit();
     }
-    // An error quotes the command line, the configuration or a variable. The colours of the parser
-    // cannot be distinguished from escape sequences in these texts. So all of them are escaped, and
-    // only one colour is added.
+    // An error quotes the command line, the configuration or a variable. The parser's own colours
+    // cannot be distinguished from escape sequences in the quoted text. So all escape sequences are
+    // escaped, and only `error:` gets a colour afterwards.
     let text = printable_lines(&error.render().to_string()).into_owned();
     let text = match text.strip_prefix("error:") {
         Some(rest) if has_colours() => format!("\x1b[1;31merror:\x1b[0m{rest}"),

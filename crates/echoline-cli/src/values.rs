@@ -10,20 +10,23 @@ use clap::ValueEnum;
 
 use echoline::Eol;
 use echoline_base::amount;
-use echoline_chat::FloodLimits;
+use echoline_chat::{FloodLimits, Name};
 use echoline_load::Rate;
 
-/// The most steps of a ramp.
+/// The largest number of steps of a ramp.
 const STEPS_MAX: u32 = 10_000;
 
-/// The most unanswered messages on a connection, because they are kept in memory.
+/// The largest number of unanswered messages on a connection. They are kept in memory.
 const DEPTH_MAX: u32 = 65_536;
 
-/// The most threads. Each needs descriptors and address space, and more threads than cores only
-/// cost time.
+/// The largest number of threads. Each needs descriptors and address space, and more threads than
+/// cores only cost time.
 const THREADS_MAX: usize = 1024;
 
-/// The largest share: a hundred times the whole.
+/// The longest time to poll.
+const POLL_MAX: Duration = Duration::from_secs(1);
+
+/// The largest share: 100 times the whole, which is 10,000 %.
 const SHARE_MAX: f64 = 100.0;
 
 /// The line end to send.
@@ -42,19 +45,27 @@ impl From<EolName> for Eol {
     }
 }
 
-/// Returns a length of time: `500ms`, `60s`, `1h30m`; a number without a unit counts seconds.
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    amount::time_or_seconds(text).ok_or_else(|| {
-        format!("'{text}' is not a time: write for example 500ms, 60s or 1h30m (at most 100 years)")
-    })
+/// Returns the error message for a value that is not a `thing`.
+fn wrong(text: &str, thing: &str, examples: &str) -> String {
+    let is_number = |rest: &str| rest.starts_with(|c: char| c.is_ascii_digit() || c == '.');
+    if text.strip_prefix('-').is_some_and(is_number) {
+        return format!("'{text}' is negative: write for example {examples}");
+    }
+    format!("'{text}' is not {thing}: write for example {examples}")
 }
 
-/// Returns a number of things, at least one.
+/// Parses a length of time: `500ms`, `60s`, `1h30m`; a number without a unit counts seconds.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    amount::time_or_seconds(text)
+        .ok_or_else(|| wrong(text, "a time", "500ms, 60s or 1h30m (at most 100 years)"))
+}
+
+/// Parses a whole number of at least 1.
 pub(crate) fn count<N: FromStr>(text: &str) -> Result<N, String> {
     text.parse().map_err(|_| format!("'{text}' is not a whole number of at least 1"))
 }
 
-/// Returns a whole number of this range.
+/// Parses a whole number in `range`.
 pub(crate) fn number_in<N>(text: &str, range: RangeInclusive<N>) -> Result<N, String>
 where
     N: FromStr + PartialOrd + Display,
@@ -65,7 +76,7 @@ where
     })
 }
 
-/// Returns the size of the longest line, at least one byte.
+/// Parses the size of the longest line, at least one byte.
 pub(crate) fn line_size(text: &str) -> Result<usize, String> {
     match bytes(text)? {
         0 => Err("a line has at least 1 byte: write for example 64KiB".to_owned()),
@@ -73,7 +84,7 @@ pub(crate) fn line_size(text: &str) -> Result<usize, String> {
     }
 }
 
-/// A number of threads.
+/// Parses a number of threads, at least one.
 pub(crate) fn threads(text: &str) -> Result<NonZeroUsize, String> {
     let number = text.parse().ok().filter(|number: &NonZeroUsize| number.get() <= THREADS_MAX);
     number.ok_or_else(|| {
@@ -97,12 +108,41 @@ pub(crate) fn timeout(text: &str) -> Result<Timeout, String> {
     }
 }
 
-/// Returns a length of time that is not zero.
+/// Parses a length of time that is not zero.
 pub(crate) fn some_duration(text: &str) -> Result<Duration, String> {
     match duration(text)? {
         Duration::ZERO => Err("the time must be longer than 0: write for example 5s".to_owned()),
         length => Ok(length),
     }
+}
+
+/// Returns a time to poll, at most [`POLL_MAX`].
+pub(crate) fn poll_time(text: &str) -> Result<Duration, String> {
+    let length = duration(text)?;
+    if length > POLL_MAX {
+        return Err(format!(
+            "'{text}' is too long, because polling uses a whole core: write at most {POLL_MAX:?}, \
+             for example 50us"
+        ));
+    }
+    Ok(length)
+}
+
+/// Returns the name of a room.
+pub(crate) fn room_name(text: &str) -> Result<Name, String> {
+    Name::parse_room(text).map_err(|error| clause(&error))
+}
+
+/// Returns the name of a user.
+pub(crate) fn user_name(text: &str) -> Result<Name, String> {
+    Name::parse(text).map_err(|error| clause(&error))
+}
+
+/// Returns a sentence of the chat as a part of a longer one, without its capital letter.
+fn clause(sentence: &impl Display) -> String {
+    let sentence = sentence.to_string();
+    let first = sentence.chars().next().map(|letter| letter.to_ascii_lowercase());
+    first.into_iter().chain(sentence.chars().skip(1)).collect()
 }
 
 /// A rate, or `max` for no limit.
@@ -115,7 +155,7 @@ pub(crate) fn rate(text: &str) -> Result<MaxRate, String> {
         return Ok(MaxRate(None));
     }
     let rate = read_rate(text).map(|rate| MaxRate(Some(rate)));
-    rate.ok_or_else(|| format!("'{text}' is not a rate: write for example 1000/s, 90/m or max"))
+    rate.ok_or_else(|| wrong(text, "a rate", "1000/s, 90/m or max"))
 }
 
 fn read_rate(text: &str) -> Option<Rate> {
@@ -123,7 +163,7 @@ fn read_rate(text: &str) -> Option<Rate> {
     Rate::new(count, per)
 }
 
-/// Returns a rate that is a whole number per second: `5/s`, `5`, `300/m`.
+/// Parses a rate that is a whole number per second: `5/s`, `5`, `300/m`.
 fn whole_per_second<N: TryFrom<u32>>(text: &str) -> Option<N> {
     let (count, per) = amount::rate(text)?;
     let seconds = u32::try_from(per.as_secs()).ok()?;
@@ -149,7 +189,7 @@ pub(crate) fn flood(text: &str) -> Result<FloodRate, String> {
         return Ok(FloodRate(None));
     }
     let rate = whole_per_second(text).and_then(NonZeroU16::new);
-    let wrong = || format!("'{text}' is not a rate of lines: write for example 5/s, or off");
+    let wrong = || wrong(text, "a rate of lines", "5/s, or off");
     rate.map(|rate| FloodRate(Some(rate))).ok_or_else(wrong)
 }
 
@@ -163,7 +203,7 @@ pub(crate) fn answer_rate(text: &str) -> Result<AnswerRate, String> {
         return Ok(AnswerRate(None));
     }
     let rate = whole_per_second(text).and_then(NonZeroU32::new);
-    let wrong = || format!("'{text}' is not a rate of replies: write for example 100/s, or off");
+    let wrong = || wrong(text, "a rate of replies", "100/s, or off");
     rate.map(|rate| AnswerRate(Some(rate))).ok_or_else(wrong)
 }
 
@@ -176,7 +216,7 @@ pub(crate) fn share(text: &str) -> Result<Share, String> {
     amount::share(text)
         .filter(|&share| share <= SHARE_MAX)
         .map(Share)
-        .ok_or_else(|| format!("'{text}' is not a percentage: write for example 5% or 0.5%"))
+        .ok_or_else(|| wrong(text, "a percentage", "5% or 0.5%"))
 }
 
 /// A range of rates; both ends are the same for a single rate.
@@ -188,7 +228,7 @@ pub(crate) struct RateRange {
 
 /// Reads a [`RateRange`]: `5000/s`, `1000..20000/s`.
 pub(crate) fn rate_range(text: &str) -> Result<RateRange, String> {
-    let wrong = || format!("'{text}' is not a rate: write for example 5000/s or 1000..20000/s");
+    let wrong = || wrong(text, "a rate", "5000/s or 1000..20000/s");
     let read = |text: &str| read_rate(text).ok_or_else(wrong);
     let Some((first, last)) = text.split_once("..") else {
         return read(text).map(|rate| RateRange { from: rate, to: rate });
@@ -199,7 +239,7 @@ pub(crate) fn rate_range(text: &str) -> Result<RateRange, String> {
     Ok(RateRange { from: read(&first)?, to: read(last)? })
 }
 
-/// Returns a number of steps, at least two.
+/// Parses a number of steps, at least two.
 pub(crate) fn from_two(text: &str) -> Result<u32, String> {
     let number = text.parse().ok().filter(|number| (2..=STEPS_MAX).contains(number));
     number.ok_or_else(|| {
@@ -207,21 +247,47 @@ pub(crate) fn from_two(text: &str) -> Result<u32, String> {
     })
 }
 
-/// Messages in flight on one connection.
+/// Parses the number of messages in flight on one connection.
 pub(crate) fn depth(text: &str) -> Result<NonZero<u32>, String> {
     let number = text.parse().ok().filter(|&number| number <= DEPTH_MAX).and_then(NonZero::new);
     number.ok_or_else(|| format!("'{text}' is not a depth: write a number from 1 to {DEPTH_MAX}"))
 }
 
-/// Returns a number of bytes: `512`, `64KiB`, `64K` (1024 each), `64KB` (1000 each).
+/// Parses a number of bytes: `512`, `64KiB` or `64K` (units of 1024), `64KB` (units of 1000).
 pub(crate) fn bytes(text: &str) -> Result<usize, String> {
     let bytes = amount::bytes(text).and_then(|bytes| usize::try_from(bytes).ok());
-    bytes.ok_or_else(|| format!("'{text}' is not a size: write for example 512, 64KiB or 1MiB"))
+    bytes.ok_or_else(|| wrong(text, "a size", "512, 64KiB or 1MiB"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_negative_value_is_called_negative() {
+        for (text, said) in [
+            ("-5s", duration("-5s").map(drop)),
+            ("-5s", timeout("-5s").map(drop)),
+            ("-.5/s", rate("-.5/s").map(drop)),
+            ("-1..5/s", rate_range("-1..5/s").map(drop)),
+            ("-5/s", flood("-5/s").map(drop)),
+            ("-5%", share("-5%").map(drop)),
+            ("-1KiB", bytes("-1KiB").map(drop)),
+        ] {
+            let said = said.unwrap_err();
+            assert!(
+                said.starts_with(&format!("'{text}' is negative: write for example")),
+                "{said}"
+            );
+        }
+        assert!(duration("-x").unwrap_err().starts_with("'-x' is not a time"));
+    }
+
+    #[test]
+    fn a_sentence_of_the_chat_continues_the_sentence_of_the_parser() {
+        assert!(room_name("a b").unwrap_err().starts_with("a room name is 1 to 32"));
+        assert!(user_name("a b").unwrap_err().starts_with("a name is"));
+    }
 
     /// Issue 11, item 44: every unambiguous form is accepted.
     #[test]
@@ -292,6 +358,8 @@ mod tests {
         assert!(line_size("0").is_err() && line_size("0KiB").is_err());
         assert_eq!(line_size("1"), Ok(1));
         assert!(some_duration("0s").is_err());
+        assert_eq!(poll_time("1s"), Ok(POLL_MAX));
+        assert!(poll_time("5h").unwrap_err().contains("at most 1s"));
         for wrong in ["", "KiB", "5 parsecs", "-1", "99999999999999999999", "20000000000GiB"] {
             let sentence = bytes(wrong).unwrap_err();
             assert!(sentence.contains("write for example"), "{sentence}");

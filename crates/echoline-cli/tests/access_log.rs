@@ -14,7 +14,7 @@ use std::time::Duration;
 use programs::{EchoServer, Program, echoline, run, wait_for};
 use serde_json::Value;
 
-/// Sends `text`, ends the stream, and reads the rest.
+/// Sends `text`, closes the sending side, and returns everything that the server sends.
 fn talk(address: &str, text: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
@@ -34,8 +34,8 @@ fn lines(path: &Path) -> Vec<String> {
     fs::read_to_string(path).unwrap_or_default().lines().map(str::to_owned).collect()
 }
 
-/// Issue 11, item 48: each connection, refused ones too, has a line when it ends. It contains the
-/// source, the client of a proxy, the time, bytes and lines in each direction, and the reason.
+/// Issue 11, item 48: each connection has a line when it ends, also a refused one. The line has the
+/// source, the client of a proxy, the time, the bytes and lines of each direction, and the reason.
 #[test]
 fn regression_each_connection_has_a_line_in_the_access_log() {
     let folder = tempfile::tempdir().unwrap();
@@ -104,7 +104,7 @@ fn regression_a_renamed_access_log_is_reopened() {
     wait_for("the new file", || log.exists());
     talk(&server.address, "two\n");
     assert_eq!(end(server).code(), Some(0));
-    assert_eq!((lines(&old).len(), lines(&log).len()), (1, 1), "the end writes what is queued");
+    assert_eq!((lines(&old).len(), lines(&log).len()), (1, 1), "the queue is written");
 }
 
 /// Issue 11, item 48: an access log without a reader delays no connection. Lost lines are counted
@@ -132,7 +132,7 @@ fn regression_a_blocked_access_log_delays_no_connection() {
 }
 
 /// Issue 11, item 48: the lines of clients are logged, escaped and bounded, without the secrets of
-/// a chat. `closed` at debug level has the time and the amounts.
+/// a chat. The event `closed` at level debug has the duration and the amounts.
 #[test]
 fn regression_messages_are_logged() {
     let flags = ["--log-messages", "--log-level", "debug"];

@@ -1,5 +1,5 @@
-//! Tests of the page in a real browser: two browsers and a terminal talk, one browser loses its
-//! connection, and hostile text stays text.
+//! Tests of the page in a real browser: two browsers and a terminal talk to each other, one browser
+//! loses its connection, and hostile text is shown as text.
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may")]
 
 #[path = "browser/admin.rs"]
@@ -24,8 +24,8 @@ use web_harness::WebChat;
 use web_harness::browser::Driver;
 use wire::Wire;
 
-/// Issue 11, item 14: a deleted line disappears from a page that has shown it, and later pages
-/// never get it.
+/// Issue 11, item 14: a deleted line disappears from a page that has shown it, and pages that are
+/// opened later never get it.
 #[test]
 fn regression_a_deleted_line_disappears_from_the_page() {
     let Some(driver) = Driver::start() else { return };
@@ -137,7 +137,7 @@ fn a_browser_that_loses_its_connection_reconnects() {
     let Some(driver) = Driver::start() else { return };
     let chat = WebChat::start(&["--flood", "off"]);
     let wire = Wire::to(chat.web);
-    // The wire forwards the Host header of the browser unchanged.
+    // `Wire`, the proxy of this test, forwards the Host header of the browser unchanged.
     let page = format!("http://{}/", wire.address);
     let ann = driver.browser(1280, "en-US");
     ann.enter(&page, "ann");
@@ -306,7 +306,7 @@ fn hostile_text_stays_text() {
     ben.say("/nick ben");
     ben.hear("*** prototype is now ben ***");
     for text in HOSTILE {
-        // Sent like a program's line: even with a slash at its start it is text.
+        // This is text even if it begins with a slash, because it is sent like a line of a program.
         ben.say(&format!("x{text}x"));
         ben.say(&format!("/topic {text}"));
         ben.say(&format!("/msg ann {text}"));
@@ -320,7 +320,7 @@ fn hostile_text_stays_text() {
     let spoken: Vec<String> = HOSTILE.iter().map(|text| format!("x{text}x")).collect();
     // Each line is shown as it was said, without the characters that the chat removes.
     let seen = ann.texts("#log .said .text");
-    // A terminal's line that contains a separator of lines is refused.
+    // The chat refuses a line of a terminal that contains the line separator U+2028.
     for text in spoken.iter().filter(|text| !text.contains('\u{2028}')) {
         let cleaned = String::from_utf8_lossy(text.as_bytes()).into_owned();
         let cleaned = echoline_chat::clean(cleaned.as_bytes()).unwrap().into_owned();
@@ -331,8 +331,8 @@ fn hostile_text_stays_text() {
         .map(e => e.tagName).filter(t => !['LI','TIME','DIV','SPAN','B','BUTTON','SMALL','H2','UL',\
         'FORM','LABEL','INPUT','P','A'].includes(t))";
     assert_eq!(ann.run(foreign, &json!([])), json!([]));
-    // Links lead to http or https only, open no window of another page, and never contain a
-    // password.
+    // Links use only http or https and contain no password. The page that they open gets no access
+    // to this one.
     let links = "return [...document.querySelectorAll('#log a')].filter(a =>\
         !/^https?:[/][/][^@]+$/.test(a.href) || a.rel !== 'noopener noreferrer' ||\
         a.target !== '_blank' || a.attributes.length > 4).map(a => a.outerHTML)";

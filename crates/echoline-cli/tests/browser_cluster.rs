@@ -28,8 +28,8 @@ fn paste(browser: &Browser<'_>, lines: &[String]) {
     browser.run(script, &json!([lines.join("\n")]));
 }
 
-/// Fault 67: lines that are said while the link is lost are shown as waiting. Undelivered lines can
-/// be sent again. When the link is back, all lines are in their places.
+/// Fault 67: lines that a user sends while the link is lost are shown as waiting. Undelivered lines
+/// can be sent again. When the link is back, all lines are in the right order.
 #[test]
 fn a_page_shows_waiting_and_undelivered_lines() {
     let Some(driver) = Driver::start() else { return };
@@ -55,7 +55,7 @@ fn a_page_shows_waiting_and_undelivered_lines() {
     let alert = ann.texts("#log .alert .text").pop().unwrap();
     assert_eq!(
         alert, "Not delivered (the link to the other nodes is lost): /me waves",
-        "the fifty-first line is more than can wait"
+        "only fifty lines can wait, so the fifty-first is not delivered"
     );
     ann.see_in("#waiting li", "line 50");
     let waiting: Vec<String> = said.iter().map(|line| format!("sending: {line}")).collect();

@@ -96,7 +96,7 @@ fn a_full_disk_does_not_stop_the_chat() {
         before = 1;
     }
     assert_eq!(before, 1, "said once");
-    assert_eq!(said(&heard, &long), 200, "everything was heard");
+    assert_eq!(said(&heard, &long), 200, "ben has received every line");
 
     disk.clear();
     ben.hear("*** The history is saved again; nothing was lost ***");
@@ -153,7 +153,7 @@ fn a_restart_restores_lines_topics_bans_and_rights() {
     ann.hear("*** Topic: bees ***");
     ann.say("/search honey");
     ann.hear("ann: honey");
-    // Only an operator of the room may do this, and only she could enter it.
+    // Only an operator of the room may do this, so ann has her rights back.
     ann.say("/private off");
     ann.hear("*** All users can join this room now ***");
     drop(program);
@@ -169,7 +169,7 @@ fn over(data: &Path, command: &str, arguments: &[&str]) -> Result<String, String
     }
 }
 
-/// Starts a chat in which ann said 50 lines and bob one. It still runs.
+/// Starts a chat, and sends 50 lines as ann and one as bob. The chat still runs when this returns.
 fn with_lines(data: &Path) -> (Program, String, Guest, Guest) {
     let (program, address) = start(data, &["--history-sync", "each"]);
     let (mut ann, mut bob) = (Guest::enter(&address, "ann"), Guest::enter(&address, "bob"));
@@ -182,8 +182,9 @@ fn with_lines(data: &Path) -> (Program, String, Guest, Guest) {
     (program, address, ann, bob)
 }
 
-/// Issue 11, item 17: a backup of a running chat has everything that was shown. It is complete or
-/// absent, and replaces no file. Restoring it restores everything.
+/// Issue 11, item 17: a backup of a running chat contains every line that users have seen. The
+/// backup file is either complete or absent, and never replaces another file. Restoring it restores
+/// all lines.
 #[test]
 fn regression_a_backup_of_a_running_chat_can_be_restored() {
     let folder = tempfile::tempdir().unwrap();
@@ -237,8 +238,9 @@ fn regression_a_backup_of_a_running_chat_can_be_restored() {
     assert!(!program.stderr().contains("WARN"), "{}", program.stderr());
 }
 
-/// Issue 11, item 17: `--force` replaces a backup, never a file of the history or a device, and
-/// writes the file behind a symbolic link. Errors name the file that the user gave, once.
+/// Issue 11, item 17: `--force` replaces a backup, but never a file of the history or a device. If
+/// the name is a symbolic link, `--force` replaces its target. Errors name the file that the user
+/// gave, once.
 #[test]
 fn regression_a_backup_never_replaces_the_history() {
     let folder = tempfile::tempdir().unwrap();
@@ -285,7 +287,7 @@ fn regression_a_backup_never_replaces_the_history() {
     assert!(error.contains(none.to_str().unwrap()), "{error}");
 }
 
-/// Issue 11, item 17: all lines of a room, as text and as JSON, while the chat runs.
+/// Issue 11, item 17: all lines of a room can be exported as text and as JSON while the chat runs.
 #[test]
 fn regression_a_room_is_exported_while_the_chat_runs() {
     let folder = tempfile::tempdir().unwrap();
@@ -294,7 +296,7 @@ fn regression_a_room_is_exported_while_the_chat_runs() {
     let text = over(&data, "export", &["LOBBY"]).unwrap();
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines.len(), 53, "{text}");
-    // #3 2026-11-27 14:03 +00:00 ann: secret 1
+    // The form of a line is `#3 2026-11-27 14:03 +00:00 ann: secret 1`.
     let moment = lines[2].strip_prefix("#3 ").and_then(|line| line.strip_suffix(" ann: secret 1"));
     let moment = moment.unwrap_or_else(|| panic!("{}", lines[2]));
     assert!(moment.starts_with("20") && moment[..16].matches(['-', ':', ' ']).count() == 4);
@@ -308,8 +310,9 @@ fn regression_a_room_is_exported_while_the_chat_runs() {
     assert!(error.contains("there is no room attic in") && error.contains("lobby"), "{error}");
 }
 
-/// Issue 11, item 14: a user is erased from a chat that does not run. The user's texts, name and
-/// topic are nowhere on the disk, and all other data is unchanged.
+/// Issue 11, item 14: a user can be erased from the history of a chat that is not running.
+/// Afterwards the disk does not contain the user's texts, name and topic, and all other data is
+/// unchanged.
 #[test]
 fn regression_a_user_is_erased_from_the_disk() {
     let folder = tempfile::tempdir().unwrap();
@@ -351,7 +354,7 @@ fn regression_a_user_is_erased_from_the_disk() {
     let replayed = cat.hear("*** cat joined the chat ***");
     let lines = |text: &str| replayed.iter().filter(|line| line.ends_with(text)).count();
     assert_eq!(lines("[deleted]: [deleted]"), 50, "{replayed:?}");
-    // Texts of other users stay.
+    // The texts of other users stay unchanged.
     assert_eq!(lines("bob: I like ann"), 1);
     assert_eq!(lines("*** [deleted] joined the chat ***"), 1);
     assert_eq!(lines("*** [deleted] is now [deleted] ***"), 2);
@@ -381,7 +384,7 @@ fn regression_a_locked_history_does_not_delay_the_end() {
         std::thread::sleep(Duration::from_millis(50));
         waits += 1;
     }
-    // Before the fix it was 5.9 s.
+    // Without the fix, the shutdown takes 5.9 s.
     assert!(waits < 4 * 20, "{waits} times 50 ms");
     let ended = program.finish();
     assert_eq!(ended.code(), Some(1));

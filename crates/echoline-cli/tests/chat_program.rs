@@ -1,4 +1,4 @@
-//! Tests of the program `echoline chat`: the lesson's dialogue to the byte, flags, signals.
+//! Tests of the program `echoline chat`: the lesson's dialogue byte by byte, flags and signals.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod lesson;
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use programs::{Program, echoline, run, wait_for, write_secret};
 
-/// A chat on free ports. The first is for terminals, the second for programs.
+/// A chat on two free ports: one for terminals, one for programs.
 struct Chat {
     program: Program,
     addresses: Vec<SocketAddr>,
@@ -69,7 +69,7 @@ impl Wire {
         self.0.get_mut().write_all(bytes).unwrap();
     }
 
-    /// Expects exactly these bytes next.
+    /// Checks that exactly these bytes arrive next.
     #[track_caller]
     fn hear(&mut self, expected: &str) {
         let mut heard = vec![0; expected.len()];
@@ -137,7 +137,8 @@ fn the_dialogue_matches_the_lesson_to_the_byte() {
     dialogue(address);
 }
 
-/// Fault 51: every client is told of the shutdown in its own protocol, and may leave.
+/// Fault 51: every client receives a notice of the shutdown in its own protocol, and may
+/// disconnect.
 #[test]
 fn a_signal_ends_the_chat_in_order() {
     let chat = Chat::start(&[]);
@@ -259,7 +260,7 @@ fn shown_lines_survive_a_crash() {
         }
         let mut shown: Vec<String> = (0..lines).map(|_| seen_by_others(&reader.line())).collect();
         chat.program.child.kill().unwrap();
-        // Lines that were on their way to the reader when the server died count as shown.
+        // Lines that were in transit to the reader when the server was killed count as shown.
         let mut line = String::new();
         while let Ok(1..) = reader.0.read_line(&mut line) {
             shown.extend(line.ends_with('\n').then(|| seen_by_others(&line)));
@@ -322,8 +323,8 @@ fn attack_the_password_file_holds_a_hash_and_guesses_are_counted() {
     assert!(line.ends_with(" by eve\r\n"), "{line}");
 }
 
-/// Issue 12, item 21: idle users of one address, who have all slots, are disconnected for
-/// newcomers. The few users of another address stay.
+/// Issue 12, item 21: users of one address occupy nearly all slots. The idle ones among them are
+/// disconnected for newcomers, and the few users of another address stay.
 #[test]
 fn attack_idle_users_of_one_address_do_not_lock_out_others() {
     let chat =
@@ -350,8 +351,8 @@ fn attack_idle_users_of_one_address_do_not_lock_out_others() {
     }
 }
 
-/// Issue 11, item 3: an operator sees addresses, also of a user who has left, and is told how to
-/// ban a user who returns under another name.
+/// Issue 11, item 3: an operator sees addresses, also that of a user who has left, and can ban a
+/// user who returns under another name.
 #[test]
 fn regression_operators_see_addresses_to_ban() {
     let folder = tempfile::tempdir().unwrap();
@@ -372,7 +373,7 @@ fn regression_operators_see_addresses_to_ban() {
     let _pupil = enter([127, 0, 0, 2], "pupil");
     bob.send(b"/whois troll\n/lag\n");
     assert_eq!(bob.until("troll is"), "troll is in lobby\r\n");
-    assert!(!bob.until("behind").contains("127.0.0"), "others do not see addresses");
+    assert!(!bob.until("behind").contains("127.0.0"), "users see no addresses");
     olga.send(b"/whois troll\n");
     assert_eq!(olga.until("troll is"), "troll is in lobby\r\n");
     let line = olga.line();
@@ -402,8 +403,8 @@ fn regression_operators_see_addresses_to_ban() {
     olga.until("2001:db8::/64 may join the chat again");
 }
 
-/// Issue 11, item 4: a mute for writing too fast follows the address to one newcomer after the
-/// muted user has left. Others behind the same address can write.
+/// Issue 11, item 4: if a user who is muted for writing too fast leaves, the next newcomer from the
+/// same address takes over the mute. Other users of this address can write.
 #[test]
 fn regression_a_flood_mute_follows_an_address_to_one_newcomer() {
     let chat = Chat::start(&["--flood", "20/s", "--burst", "10"]);

@@ -64,7 +64,7 @@ impl ChatClient {
         line.trim_end().to_owned()
     }
 
-    /// Expects this line next.
+    /// Checks that the next line is `expected`.
     #[track_caller]
     fn hear(&mut self, expected: &str) {
         assert_eq!(self.line(), expected);
@@ -91,7 +91,7 @@ fn two_nodes_are_one_chat() {
     ben.say("/users");
     ben.hear("Online: ann, ben");
     // Nodes send heartbeats every few seconds.
-    wait_for("both machines in /status", || {
+    wait_for("both nodes in /status", || {
         ann.say("/status");
         ann.hear("*** This is node east of the cluster tea; the link is up ***");
         let machines = ann.line();

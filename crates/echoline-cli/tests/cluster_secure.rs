@@ -1,5 +1,5 @@
-//! NATS servers that require authentication: TLS with private certificates on both sides, and
-//! credentials. Without a `nats-server` the tests print that they are skipped.
+//! Tests with NATS servers that require authentication: TLS with private certificates on both
+//! sides, and credentials. Without a `nats-server` the tests print that they are skipped.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stderr)]
 
 #[allow(dead_code)]
@@ -24,7 +24,7 @@ fn doctor(url: &str, flags: &[&str]) -> Ended {
     run(&[&["chat", "doctor", "--bus", url], flags].concat(), b"")
 }
 
-/// Two nodes talk over the server with these flags.
+/// Checks that two nodes can talk over the server with these flags.
 fn talk(url: &str, flags: &[&str]) {
     let found = doctor(url, flags);
     assert!(found.text().ends_with("No problem was found.\n"), "{}{}", found.text(), found.stderr);
@@ -153,7 +153,7 @@ fn logs_in_with_credentials() {
         ),
     );
     write_credentials(credentials.as_ref(), &token(&account, "me", &user, &of_user), &user);
-    // The credentials of a stranger, signed only by the stranger's own key.
+    // Credentials that are signed with a foreign key instead of the operator's.
     write_credentials(other.as_ref(), &token(&stranger, "x", &stranger, &of_user), &stranger);
     let flags = |store: &str| {
         ["--jetstream", &format!("--store_dir={store}"), "--config", &config]
@@ -181,7 +181,7 @@ fn a_user_and_a_password_in_the_address() {
     talk(&url.replace("//", "//tea:p%40t@"), &[]);
     let found = doctor(&url.replace("//", "//tea:cup@"), &[]);
     assert_eq!(found.code(), Some(3));
-    assert!(!found.text().contains("cup"), "a password is not to be shown: {}", found.text());
+    assert!(!found.text().contains("cup"), "the output contains the password: {}", found.text());
     refused(&url, &[], "refuses the login");
     let (one, other) = (url.replace("//", "//tea:x@"), url.replace("//", "//ann:x@"));
     refused(&format!("{one},{other}"), &[], "name different users");
@@ -197,8 +197,8 @@ fn a_token_in_the_address() {
     refused(&server.url(), &[], "refuses the login");
 }
 
-/// Issue 12, item 2: the password of the NATS server is in no log, page, metric, error, help or
-/// reload.
+/// Issue 12, item 2: no log, page, metric, error, help text or reload message shows the password of
+/// the NATS server.
 #[test]
 fn attack_the_password_of_the_nats_server_is_shown_nowhere() {
     let flags = |store: &str| {

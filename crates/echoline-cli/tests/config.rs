@@ -1,4 +1,4 @@
-//! The configuration file and `echoline check`.
+//! Tests of the configuration file and of `echoline check`.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod programs;
@@ -19,7 +19,7 @@ fn config(text: &str) -> (tempfile::TempDir, String) {
     (folder, path)
 }
 
-/// Returns the prefix of an echo server with this environment and these flags.
+/// Starts an echo server with this environment and these flags. Returns the prefix of its echo.
 fn prefix(environment: &[(&str, &str)], flags: &[&str]) -> String {
     let folder = tempfile::tempdir().unwrap();
     let ready = folder.path().join("ready");
@@ -34,8 +34,8 @@ fn prefix(environment: &[(&str, &str)], flags: &[&str]) -> String {
     ended.text().trim().strip_suffix('x').unwrap().to_owned()
 }
 
-/// The command line wins over the environment, the environment over the file, the file over the
-/// default.
+/// The command line takes precedence over the environment, the environment over the file, and the
+/// file over the default.
 #[test]
 fn the_command_line_wins_over_environment_file_and_default() {
     let (_folder, path) = config("[echo]\nprefix = 'file '\n[chat]\nlobby = 'hall'\n");
@@ -51,8 +51,8 @@ fn the_command_line_wins_over_environment_file_and_default() {
 }
 
 /// Issue 11, item 43: a variable applies to the commands that have its flag with the same meaning.
-/// An empty variable counts as unset, a command's own variable wins, and an error names the
-/// variable.
+/// An empty variable counts as unset, a variable for one command takes precedence, and an error
+/// names the variable.
 #[test]
 fn regression_variables_apply_to_commands_with_the_same_meaning() {
     let server = programs::EchoServer::start(&[]);
@@ -61,7 +61,7 @@ fn regression_variables_apply_to_commands_with_the_same_meaning() {
         Program::start(command.envs(variables.iter().copied())).finish()
     };
     let send = ["send", &server.address, "x"];
-    // Variables of a server, of every client, and an empty one.
+    // Variables for a server, variables for every client, and an empty variable.
     let variables = [
         ("ECHOLINE_CERT", "/nowhere/server.pem"),
         ("ECHOLINE_KEY", "/nowhere/server-key.pem"),
@@ -75,7 +75,8 @@ fn regression_variables_apply_to_commands_with_the_same_meaning() {
     let mut quiet = variables.to_vec();
     quiet.push(("ECHOLINE_QUIET", "yes"));
     assert_eq!(with(&quiet, &load).code(), Some(0));
-    // The command's own variable wins over the general one, and a typed flag over both.
+    // The variable of the command takes precedence over the general one, and a typed flag over
+    // both.
     let both = [("ECHOLINE_TIMEOUT", "never"), ("ECHOLINE_SEND_TIMEOUT", "5s")];
     assert_eq!(with(&both, &send).code(), Some(0));
     let wrong = with(&both[..1], &send);
@@ -83,7 +84,7 @@ fn regression_variables_apply_to_commands_with_the_same_meaning() {
     assert!(wrong.code() == Some(2) && wrong.stderr.starts_with(sentence), "{}", wrong.stderr);
     assert!(wrong.stderr.contains("Usage: echoline send "), "{}", wrong.stderr);
     assert_eq!(with(&both[..1], &[&send[..], &["--timeout", "5s"]].concat()).code(), Some(0));
-    // A switch that is off wins over the file, and the error of conflicting flags names the
+    // A variable can turn off a switch of the file, and the error of conflicting flags names the
     // variable.
     let (_folder, path) = config("[echo]\nmode = 'raw'\n[send]\nno-half-close = true\n");
     let conflict = with(&[("ECHOLINE_CA", "ca.pem")], &[&send[..], &["--insecure"]].concat());
@@ -93,7 +94,8 @@ fn regression_variables_apply_to_commands_with_the_same_meaning() {
     assert_eq!(with(&off, &[&send[..], &["--config", &path]].concat()).code(), Some(0));
 }
 
-/// Issue 11, item 44: for a flag of another program, the error names ours.
+/// Issue 11, item 44: for a flag of another program, the error names the corresponding flag of
+/// echoline.
 #[test]
 fn regression_a_flag_of_another_program_gets_a_hint() {
     for (arguments, hint) in [
@@ -111,7 +113,8 @@ fn regression_a_flag_of_another_program_gets_a_hint() {
     }
 }
 
-/// Issue 14, item 0: an error about a setting that was not typed says where it comes from.
+/// Issue 14, item 0: an error about a setting that is not on the command line names its variable,
+/// or its file and line.
 #[test]
 fn an_error_names_the_variable_or_the_line_of_a_setting() {
     let (_folder, path) = config("[echo]\n\nkey = 'key.pem'\n[chat]\ncluster = 'tea'\n");
@@ -160,10 +163,10 @@ fn wrong_usage_ends_with_2_and_a_failure_with_1() {
         assert_eq!(ended.stderr.matches(sentence).count(), 1, "{arguments:?}: {}", ended.stderr);
     }
     let tls = ["echo", "--listen", "tls://127.0.0.1:0", "--cert", "/no/such/file"];
-    assert_eq!(run(&tls, b"").code(), Some(1), "a file may come later");
+    assert_eq!(run(&tls, b"").code(), Some(1), "a missing file is a failure, not wrong usage");
 }
 
-/// A list on the command line replaces the file's list and does not extend it.
+/// A list on the command line replaces the list in the file. The two lists are not joined.
 #[test]
 fn a_list_on_the_command_line_replaces_the_files_list() {
     let (_folder, path) = config("[echo]\nlisten = ['127.0.0.1:1', '127.0.0.1:2']\n");
@@ -172,7 +175,7 @@ fn a_list_on_the_command_line_replaces_the_files_list() {
     assert_eq!(ended.text().matches("listens on").count(), 1, "{}", ended.text());
 }
 
-/// Clients have tables too.
+/// The configuration file also has tables for clients.
 #[test]
 fn a_client_reads_its_table() {
     let (_folder, path) = config("[load]\nclients = 3\nmessages = 2\n[send]\ntimeout = 'never'\n");
@@ -274,7 +277,7 @@ fn a_check_leaves_no_trace() {
     assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
     assert!(ended.text().contains(&format!("echo: note: cannot listen on {address}")));
     assert!(ended.text().contains("which will be created"));
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "only the file itself");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "only the file itself exists");
     busy.set_nonblocking(true).unwrap();
     assert!(busy.accept().is_err(), "no client");
 }

@@ -1,8 +1,8 @@
-//! The lesson's servers and `echoline echo`, side by side, on the same generated scripts.
+//! Compares the lesson's servers with `echoline echo` on the same generated scripts.
 //!
-//! Our output must always follow the rule. The lesson's output may differ only for a reason in the
-//! script, and each reason is one of the lesson's known defects. `ECHOLINE_SEED=N` replays a run,
-//! `ECHOLINE_SCRIPTS=N` makes it longer.
+//! Our output must always be the one that [`Pair::rule`] computes. The output of the lesson's
+//! server may differ only because of one of the lesson's known defects, which the script must
+//! trigger. `ECHOLINE_SEED=N` repeats a run, and `ECHOLINE_SCRIPTS=N` sets the number of scripts.
 
 mod lesson;
 #[path = "lesson/script.rs"]
@@ -35,7 +35,7 @@ enum Defect {
     TimeWithoutOffset,
 }
 
-/// One of the lesson's servers, and the flags for the same server of ours.
+/// One of the lesson's servers, and the flags with which our server does the same.
 struct Pair {
     program: &'static str,
     flags: &'static [&'static str],
@@ -45,7 +45,7 @@ struct Pair {
     commands: bool,
 }
 
-/// The unit that the original treats as a message.
+/// The unit that the lesson's server treats as a message.
 #[derive(Clone, Copy, PartialEq)]
 enum Message {
     Chunk,
@@ -106,8 +106,8 @@ const S7: Pair = Pair {
     commands: false,
 };
 
-/// The line length that both sides allow, and the size that the originals pass to `read` and
-/// `recv`.
+/// The line length that both servers allow, and the size that the lesson's servers pass to `read`
+/// and `recv`.
 const LINE_MAX: usize = 64 * 1024;
 const CHUNK_MAX: usize = 1024;
 
@@ -132,7 +132,7 @@ fn every_difference_is_a_known_defect() {
             let ours = without_time(&talk(our_address, &script, |sent| pair.due(sent)), true);
             let theirs = talk(their_address, &script, |sent| pair.due_from_original(sent));
             let shown = || show(&pair, number, &script, &theirs, &ours);
-            assert!(ours == rule, "ours breaks the rule\n{}the rule: {}\n", shown(), escape(&rule));
+            assert!(ours == rule, "our output is wrong\n{}expected: {}\n", shown(), escape(&rule));
             let reason = (theirs != ours).then(|| {
                 let reason = pair.explain(&script, &theirs, &ours);
                 reason.unwrap_or_else(|| panic!("nothing explains the difference\n{}", shown()))
@@ -149,7 +149,7 @@ fn every_difference_is_a_known_defect() {
     say(&table);
 }
 
-/// Defect 4 shows only with more than one client.
+/// A script has only one client, so defect 4 needs a separate test.
 #[test]
 fn only_echoline_refuses_the_eleventh_client_with_a_message() {
     let Some(folder) = programs() else { return };
@@ -172,15 +172,15 @@ fn only_echoline_refuses_the_eleventh_client_with_a_message() {
         client.heard
     };
     assert_eq!(eleventh(our_address, DEADLINE), b"Server is busy. Try again later.\r\n");
-    // The original closes the connection internally after 0.1 s, so a message would have arrived by
+    // The lesson's server closes the connection after 0.1 s, so a message would have arrived by
     // then.
     let patience = Duration::from_secs(1);
     assert_eq!(eleventh(their_address, patience), b"", "{:?}", Defect::BusyIsSilent);
 }
 
 impl Pair {
-    /// Returns the output by the rule: each line stripped, with its prefix and line end. Our server
-    /// must match it to the byte.
+    /// Returns the correct output: each line stripped, with its prefix and line end. The output of
+    /// our server must equal it byte by byte.
     fn rule(&self, script: &[Vec<u8>]) -> Vec<u8> {
         let mut said = self.greeting.as_bytes().to_vec();
         for line in lines(&script.concat()) {
@@ -196,8 +196,8 @@ impl Pair {
         said
     }
 
-    /// Returns the expected output of the original. Only its number of lines is used, to know how
-    /// long to wait. Its content may be wrong; the test itself checks that.
+    /// Returns an estimate of the output of the lesson's server. Only the number of lines is used,
+    /// to know for how many lines to wait. The content may differ from the real output.
     fn original(&self, script: &[Vec<u8>]) -> Vec<u8> {
         let mut said = self.greeting.as_bytes().to_vec();
         let whole = script.concat();
@@ -216,13 +216,13 @@ impl Pair {
         said
     }
 
-    /// Returns the length of the longest useful message. The network could cut longer ones
+    /// Returns the maximum length of a message in a script. The network could split a longer one
     /// anywhere.
     fn longest(&self) -> usize {
         if self.message == Message::Line { LINE_MAX } else { 8 * CHUNK_MAX }
     }
 
-    /// Returns the number of lines with which our server answers `sent`.
+    /// Returns the number of lines that our server has sent after it has received `sent`.
     fn due(&self, sent: &[Vec<u8>]) -> usize {
         line_ends(&self.rule(&[whole_lines(sent)]))
     }
@@ -247,8 +247,9 @@ impl Pair {
         if reply == b"Goodbye!" { Next::End } else { Next::More }
     }
 
-    /// Returns the reason why `theirs` may differ from `ours` for this script, if there is one. The
-    /// reason must be in the script, and up to that position both must be the same.
+    /// Returns the defect because of which `theirs` may differ from `ours` for this script, if
+    /// there is one. The script must trigger the defect, and up to that position both outputs must
+    /// be equal.
     fn explain(&self, script: &Script, theirs: &[u8], ours: &[u8]) -> Option<Defect> {
         let plain = without_time(theirs, false);
         if plain == ours && plain != theirs {
@@ -303,8 +304,8 @@ fn lines(bytes: &[u8]) -> Vec<&[u8]> {
     lines
 }
 
-/// Python's `str.strip()` for bytes that may not be text. It works character by character, to be
-/// independent of `Line::trim`, which it checks.
+/// Python's `str.strip()` for bytes that may not be text. It works character by character, because
+/// the test compares it with `Line::trim` and must not share its code.
 fn strip(bytes: &[u8]) -> Vec<u8> {
     let mut letters: Vec<(bool, Vec<u8>)> = Vec::new();
     for chunk in bytes.utf8_chunks() {
@@ -320,7 +321,7 @@ fn strip(bytes: &[u8]) -> Vec<u8> {
     letters[first..=last].iter().flat_map(|(_, bytes)| bytes.clone()).collect()
 }
 
-/// Replaces each well-formed time by the same words.
+/// Replaces each well-formed time by a placeholder.
 fn without_time(said: &[u8], has_offset: bool) -> Vec<u8> {
     const LABEL: &[u8] = b"Server time: ";
     let mut plain = Vec::new();
@@ -365,8 +366,8 @@ impl Client {
         let mut chunk = [0; 16 * 1024];
         while !self.ended && line_ends(&self.heard) < lines {
             match self.stream.read(&mut chunk) {
-                // A server that closes with unread bytes resets the connection, which is an end
-                // too.
+                // A server that closes with unread bytes resets the connection. This also counts as
+                // the end.
                 Ok(0) => self.ended = true,
                 Err(error) if error.kind() == ErrorKind::ConnectionReset => self.ended = true,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
@@ -386,7 +387,7 @@ fn talk(address: SocketAddr, script: &Script, due: impl Fn(&[Vec<u8>]) -> usize)
         client.send(chunk);
     }
     client.hear(due(script));
-    // It fails if the server has already ended the connection.
+    // This fails if the server has already ended the connection.
     let _ = client.stream.shutdown(Shutdown::Write);
     client.hear(usize::MAX);
     assert!(client.ended, "the server does not end the connection");
@@ -397,7 +398,7 @@ fn line_ends(bytes: &[u8]) -> usize {
     bytes.iter().filter(|&&byte| byte == b'\n').count()
 }
 
-/// Returns the bytes that were sent, up to the last line end.
+/// Returns the bytes of the script, up to the last line end.
 fn whole_lines(script: &[Vec<u8>]) -> Vec<u8> {
     let mut bytes = script.concat();
     bytes.truncate(bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |last| last + 1));

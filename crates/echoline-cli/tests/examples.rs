@@ -1,9 +1,9 @@
-//! Runs every example as a whole program, and compares its output with the chapter of the lesson,
-//! if it has one.
-//! If the lesson's own Python programs are available, the same transcripts apply to them.
+//! Runs every example as a whole program, and compares its output with that of the lesson's
+//! program, if the lesson has one. If the lesson's own Python programs are available, they must
+//! produce the same output.
 //!
-//! The transcripts are limited to the correct behaviour of the originals: one line at a time, valid
-//! UTF-8, and a wait for each reply. `differential.rs` covers the rest.
+//! The dialogues use only input that the lesson's programs handle correctly: one line at a time,
+//! valid UTF-8, and a wait for each reply. `differential.rs` covers other input.
 
 mod lesson;
 #[path = "examples/library.rs"]
@@ -92,7 +92,7 @@ impl Client {
         line
     }
 
-    /// Does the same as [`ask`](Self::ask), but the server may refuse the client.
+    /// Works like [`ask`](Self::ask), but the server may refuse the client.
     fn try_ask(&mut self, line: &str) -> std::io::Result<String> {
         let mut answer = String::new();
         self.0.get_ref().write_all(line.as_bytes())?;
@@ -196,7 +196,7 @@ fn s3_answers_commands_as_the_lesson_does() {
         let form = time.replace(|letter: char| letter.is_ascii_digit(), "0");
         assert!(form.starts_with("0000-00-00T00:00:00.000000"), "{time}");
         assert_eq!(client.ask("QuIt\n"), "Goodbye!\r\n");
-        assert_eq!(client.hear(), "", "the server ends it");
+        assert_eq!(client.hear(), "", "the server ends the connection");
     });
 }
 
@@ -225,8 +225,8 @@ fn s4_greets_and_echoes_as_the_lesson_does() {
     });
 }
 
-/// Sends far more than the system buffers for a connection before it reads a byte. The server has
-/// to stop in the middle of a write and of a line, and continue later.
+/// The client sends far more than the system buffers for a connection before it reads a byte. The
+/// server has to stop in the middle of a write and of a line, and continue later.
 #[test]
 fn s4_continues_after_a_partial_write() {
     const LINES: usize = 100_000;
@@ -254,7 +254,7 @@ fn s4_stops_when_asked() {
     let mut keyboard = running.child.stdin.take().expect("the input is a pipe");
     keyboard.write_all(b"\n").expect("it reads its input");
     assert!(wait(&mut running).success());
-    assert_eq!(client.hear(), "", "stopping closes the clients");
+    assert_eq!(client.hear(), "", "stopping the server closes the connections of its clients");
 }
 
 #[test]
@@ -273,9 +273,9 @@ fn s5_delivers_lines_as_the_lesson_does() {
         assert_eq!(other.hear(), "Anna: hello all\r\n");
         other.send("\n");
         assert_eq!(anna.hear(), format!("{name}: \r\n"));
-        // The author does not get the own line back.
+        // Authors do not get their own lines back.
         assert_eq!(anna.ask("/Users\n"), format!("Online: Anna, {name}\r\n"));
-        assert_eq!(other.ask("/QUIT\n"), "", "the one who leaves hears no more");
+        assert_eq!(other.ask("/QUIT\n"), "", "a user who leaves gets no more lines");
         assert_eq!(anna.hear(), format!("*** {name} left the chat ***\r\n"));
         assert_eq!(anna.ask("/users\n"), "Online: Anna\r\n");
         assert_eq!(anna.leave(), "");
@@ -298,7 +298,7 @@ fn s5_no_client_waits_for_one_that_does_not_read() {
     assert_eq!(reader.hear(), "*** author joined the chat ***\r\n");
     let _stuck = join("stuck");
     assert_eq!(reader.hear(), "*** stuck joined the chat ***\r\n");
-    // More than all buffers between the server and the client that does not read.
+    // This is more than all buffers between the server and the client that does not read.
     let text = "x".repeat(4096);
     for round in 0..4000 {
         author.send(&format!("{text}\n"));
@@ -314,7 +314,7 @@ fn s5_no_client_waits_for_one_that_does_not_read() {
 
 #[test]
 fn s6_disconnects_an_idle_client() {
-    // Long enough for the time between two lines on a busy machine.
+    // 3 s is long enough for the pause between two lines on a busy machine.
     let parts = [("IDLE_TIMEOUT = 60", "IDLE_TIMEOUT = 3")];
     check("s6_timeouts", &["3"], "s6_timeouts.py", &parts, |address| {
         let mut client = Client::connect(address);
@@ -337,7 +337,7 @@ fn s7_serves_as_many_clients_as_the_limit() {
         let leaver = clients.pop().expect("there are ten");
         assert_eq!(leaver.leave(), "");
         // The slot is free a moment after the client has seen the end.
-        let mut client = eventually("a free place", || {
+        let mut client = eventually("a free slot", || {
             let mut client = Client::connect(address);
             // A client that sends before it is refused may see a reset instead of the refusal.
             client.try_ask("in?\n").is_ok_and(|line| line == "Echo: in?\r\n").then_some(client)
@@ -346,7 +346,7 @@ fn s7_serves_as_many_clients_as_the_limit() {
     });
 }
 
-/// Defect 4 of the lesson: there the eleventh client gets no message.
+/// Defect 4 of the lesson: its server sends the eleventh client no message.
 #[test]
 fn s7_refuses_the_eleventh_client() {
     let (_running, address) = start("s7_connection_limit", &[]);
@@ -395,7 +395,7 @@ fn s9_counts_every_reply_of_both_servers() {
     assert!(output.contains("Всего сообщений: 10000\n"), "{output}");
 }
 
-/// Defect 7 of the lesson: there any reply counts as right.
+/// Defect 7 of the lesson: its load test counts any reply as right.
 #[test]
 fn s9_does_not_count_wrong_replies() {
     let (_running, address) = start("s4_low_level", &[]);
@@ -448,7 +448,7 @@ fn s11_answers_received_lines_before_it_ends() {
     let (mut running, address) = start("s11_graceful_shutdown", &[]);
     let (mut idle, mut busy) = (Client::connect(address), Client::connect(address));
     assert_eq!(idle.ask("hello\n"), "Echo: hello\r\n");
-    // A line in the same packet as `shutdown` is answered too.
+    // A line in the same packet as `shutdown` is also answered.
     busy.send("shutdown\nand one more\n");
     assert_eq!(busy.hear(), "Echo: shutdown\r\n");
     assert_eq!(busy.hear(), "Echo: and one more\r\n");

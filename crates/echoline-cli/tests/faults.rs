@@ -1,4 +1,4 @@
-//! Planned faults in the real program.
+//! Tests of planned faults in the real program.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod programs;
@@ -21,7 +21,7 @@ fn every_kind_is_on_the_page() {
     }
 }
 
-/// Returns the output for `input` on a separate connection, and how the connection ended.
+/// Sends `input` on a new connection. Returns the output and how the connection ended.
 fn converse(address: &str, input: &[u8]) -> (Vec<u8>, Result<(), ErrorKind>) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
@@ -29,7 +29,8 @@ fn converse(address: &str, input: &[u8]) -> (Vec<u8>, Result<(), ErrorKind>) {
     let _ = stream.shutdown(Shutdown::Write);
     let mut heard = Vec::new();
     let result = stream.read_to_end(&mut heard).and(sent);
-    // The kernel reports a reset once, under one of two names: to the write or to the read.
+    // The kernel reports a reset only once: either to the write as EPIPE or to the read as
+    // ECONNRESET.
     let kind = result.map_err(|error| match error.kind() {
         ErrorKind::BrokenPipe => ErrorKind::ConnectionReset,
         kind => kind,
@@ -73,7 +74,7 @@ fn the_same_seed_gives_the_same_bytes_and_another_one_others() {
     let ended = |kind| ours.iter().filter(|(_, end)| *end == kind).count();
     assert!(ended(Ok(())) > 0 && ended(Err(ErrorKind::ConnectionReset)) > 0);
     let is_half = |(heard, end): &(Vec<u8>, _)| *end == Ok(()) && heard.len() < 2000;
-    assert!(ours.iter().any(is_half), "no one was half-closed");
+    assert!(ours.iter().any(is_half), "no connection was half-closed");
 }
 
 #[test]
@@ -129,7 +130,7 @@ fn a_plan_may_come_from_a_file() {
         "echoline: --fault-file {file}: line 3: 'drop evry=2': there is no 'evry'; did you mean \
          'every'?\n"
     );
-    assert_eq!((ended.code(), ended.stderr), (Some(1), sentence));
+    assert_eq!((ended.code(), ended.stderr), (Some(2), sentence));
     let ended = run(&["echo", "--fault-file", "/no/such/plan"], b"");
     let sentence = "echoline: cannot read --fault-file /no/such/plan: No such file or directory";
     assert!(ended.stderr.starts_with(sentence), "{}", ended.stderr);
@@ -182,4 +183,18 @@ fn a_draining_server_does_not_wait_for_a_stall() {
     assert!(ended.stderr.contains("planned faults; stall=1"), "{}", ended.stderr);
     let read = stream.read(&mut [0; 8]).map_err(|error| error.kind());
     assert_eq!(read, Err(ErrorKind::ConnectionReset));
+}
+
+/// The connection of a client that has left waits for the end of the stall. A drain does not.
+#[test]
+fn a_draining_server_does_not_wait_for_the_stall_of_a_client_that_has_left() {
+    let server = with_a_log(&["--fault", "stall after=12", "--drain-timeout", "1h"]);
+    let mut stream = TcpStream::connect(&server.address).unwrap();
+    stream.write_all(b"hello\n").unwrap();
+    stream.read_exact(&mut [0; 12]).unwrap();
+    drop(stream);
+    server.program.signal("TERM");
+    let ended = server.program.finish();
+    assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
+    assert!(ended.stderr.contains("ended; end_of_stream=1"), "{}", ended.stderr);
 }

@@ -20,8 +20,8 @@ async fn shaky(mut client: Connection) -> Result<(), Closed> {
     Ok(())
 }
 
-/// Fault 54: a panic of a handler ends only its own connection. The client is told, the slot is
-/// free again, other clients are not affected, and the panics are counted.
+/// Fault 54: a panic of a handler ends only its own connection. The client gets a message, the slot
+/// becomes free, other clients are not affected, and the panics are counted.
 #[test]
 fn a_panic_ends_one_connection() {
     const PANICS: usize = 200;
@@ -99,7 +99,7 @@ where
     (address, shutdown, serving)
 }
 
-/// Hides the reports of the two hundred intended panics from the output, and no others.
+/// Hides the messages of the two hundred intended panics, but of no other panic.
 fn quieten_the_panics() {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {

@@ -16,7 +16,7 @@ use support::{Client, NEVER, Server, millis, now, pause, process, until};
 /// of 30 s, or a client that never finishes.
 const SOON: Duration = Duration::from_secs(10);
 
-/// Fault 10: for a taken port the start fails at once with one sentence that says what to do.
+/// Fault 10: if the port is taken, the start fails at once with one sentence that names the remedy.
 #[test]
 fn a_port_in_use_ends_the_start_with_a_sentence() {
     let first = Server::start(&[]);
@@ -38,7 +38,8 @@ fn a_port_in_use_ends_the_start_with_a_sentence() {
 #[test]
 fn nothing_is_served_if_one_of_the_ports_is_taken() {
     let busy = TcpListener::bind("127.0.0.1:0").unwrap();
-    // The ports stay bound, so that no other program takes them. A server can still listen on them.
+    // These sockets keep the ports bound, so that no other program takes them. The server under
+    // test can still listen on them.
     let held = [held_port(), held_port()];
     let [first, third] = held.each_ref().map(|socket| socket.local_addr().unwrap());
     let [first, third] = [first, third].map(|address| address.as_socket().unwrap());
@@ -59,8 +60,8 @@ fn held_port() -> Socket {
     socket
 }
 
-/// Fault 61: the ready file contains the ports that were really bound, and is removed with the
-/// server.
+/// Fault 61: the ready file contains the ports that were really bound, and is removed when the
+/// server ends.
 #[test]
 fn the_ready_file_names_every_address_while_it_is_served() {
     let server = Server::start(&["--listen", "127.0.0.1:0,127.0.0.2:0"]);
@@ -70,7 +71,7 @@ fn the_ready_file_names_every_address_while_it_is_served() {
         Client::connect(address).ask("hello");
         server.await_log(&format!("listening on {address}"));
     }
-    // `wait` removes the server's folder, so the file is in another one.
+    // `wait` removes the server's folder, so the ready file is in another folder.
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("ready");
     let second = Server::spawn(&["--ready-file", path.to_str().unwrap()]);
@@ -106,7 +107,7 @@ fn clients_get_complete_replies_when_the_server_ends() {
     let end = std::thread::scope(|scope| {
         let clients: Vec<_> =
             (0..CLIENTS).map(|_| scope.spawn(|| ask_to_the_end(address, &served))).collect();
-        until("everybody is being served", || served.load(Ordering::Relaxed) == CLIENTS);
+        until("every client is served", || served.load(Ordering::Relaxed) == CLIENTS);
         let end = server.stop();
         for client in clients {
             // Eight lines arrive in one packet, so all or none of them are answered. (Issue 11,
@@ -123,7 +124,7 @@ fn clients_get_complete_replies_when_the_server_ends() {
 }
 
 /// Sends eight lines at a time and checks their echoes until the stream ends. Returns the number of
-/// echoes. Counts itself as served after ten rounds.
+/// echoes. After ten rounds, adds 1 to `served`.
 fn ask_to_the_end(address: SocketAddr, served: &AtomicUsize) -> usize {
     let mut client = Client::connect(address);
     let mut answered = 0;
@@ -145,8 +146,8 @@ fn ask_to_the_end(address: SocketAddr, served: &AtomicUsize) -> usize {
     answered
 }
 
-/// Fault 51: a client that has connected before the end but was not accepted yet is served and not
-/// reset.
+/// Fault 51: a client that has connected before the signal but was not accepted yet is served and
+/// not reset.
 #[test]
 fn the_accept_queue_is_served_before_the_end() {
     let server = Server::start(&[]);
@@ -176,7 +177,8 @@ fn a_line_in_hand_is_finished() {
     server.signal("TERM");
     assert_eq!(clients[1].rest(), "");
     pause(millis(200));
-    // Issue 11, item 46: sent in two pieces, between which the server checks the deadline again.
+    // Issue 11, item 46: the line is sent in two pieces. Between them the server checks the
+    // deadline again.
     clients[0].send("li");
     pause(millis(200));
     clients[0].send("ne\n");
@@ -196,7 +198,7 @@ fn the_drain_deadline_ends_connections_and_sets_the_exit_code() {
     let end = server.stop();
     assert_eq!((end.code, end.count("aborted")), (Some(1), 1), "{}", end.log);
     assert!(end.after >= millis(1000) && end.after < SOON, "it took {:?}", end.after);
-    assert!(stuck.try_line().is_err(), "what was cut off must not look finished");
+    assert!(stuck.try_line().is_err(), "a cut-off reply must not look complete");
 }
 
 /// Fault 52: of any two signals, the second one ends the server at once.
@@ -304,9 +306,10 @@ fn no_socket_takes_the_place_of_a_standard_stream() {
 /// meanwhile, and does not time out its clients.
 #[test]
 fn a_stopped_server_times_out_no_client() {
-    // On a busy machine the clients need much of this time, before the stop and after it.
+    // The time-outs are long, because on a busy machine the clients need much time before and after
+    // the stop.
     let flags = ["--idle-timeout", "2s", "--line-timeout", "2s"];
-    // The first stop is over so soon that the timers are hardly late.
+    // The first stop is only a little longer than the time-outs.
     for stop in [millis(2200), millis(5000)] {
         let server = Server::start(&flags);
         let before = process::descriptors(server.id());
@@ -346,7 +349,7 @@ fn the_backlog_is_long_enough_for_a_pause() {
     let mut clients: Vec<TcpStream> = (0..CLIENTS)
         .map(|_| TcpStream::connect_timeout(&server.address(), NEVER).expect("there is room"))
         .collect();
-    // With a full queue only a client's second attempt would succeed, a second later.
+    // If the queue was full, only a client's second attempt would succeed, a second later.
     assert!(start.elapsed() < SOON, "connecting took {:?}", start.elapsed());
     server.signal("CONT");
     for stream in &mut clients {

@@ -65,7 +65,7 @@ fn a_server_that_closes_mid_run_fails_only_the_lost_messages() {
             lines.read_line(&mut line).unwrap();
             stream.write_all(line.as_bytes()).unwrap();
         }
-        // Reads the fourth line, so that the end is a FIN and not a reset.
+        // Reads the fourth line too. Otherwise the close would send a reset instead of a FIN.
         lines.read_line(&mut line).unwrap();
     });
     let ended = load(&address, &["--clients", "2", "--messages", "10"]);
@@ -188,8 +188,8 @@ fn the_first_interrupt_stops_sending_and_the_second_reports_at_once() {
     }
 }
 
-/// Starts an echo for this number of connections and of messages on each. Then nothing listens
-/// there.
+/// Starts an echo server for this number of connections, with this number of messages on each.
+/// After that, no server listens at the address.
 fn mortal_echo(connections: usize, messages: usize) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -235,7 +235,7 @@ fn regression_a_server_that_is_not_there_fails_every_kind_of_run() {
     }
 }
 
-/// Issue 14, item 0: -c, -n and -d are those of ab, hey and wrk.
+/// Issue 14, item 0: the short flags of ab, hey and wrk, -c, -n and -d, are accepted.
 #[test]
 fn the_short_flags_of_other_programs_are_accepted() {
     let server = EchoServer::start(&[]);

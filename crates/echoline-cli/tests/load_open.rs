@@ -78,7 +78,8 @@ fn a_closed_loop_may_last_for_a_time_and_think() {
     let flags = ["--duration", "500ms", "--clients", "4", "--think", "50ms"];
     let ended = load(&server.address, &flags);
     assert_eq!(ended.code(), Some(0), "{ended:?}");
-    // At most ten messages of each client, because each one waits for 50 ms.
+    // Each client sends at most 11 messages in 500 ms, because it pauses for 50 ms after each
+    // reply.
     assert!((4..=44).contains(&count(&ended, "Planned", "Planned")), "{ended:?}");
     let flags = ["--messages", "300", "--clients", "3", "--depth", "32"];
     assert_clean(&load(&server.address, &flags), 900);
@@ -178,7 +179,7 @@ fn messages_come_from_a_file() {
     assert!(ended.stderr.contains("it contains no message"), "{ended:?}");
 }
 
-/// Fault 28: resets in the middle of replies are counted as such. A client that may reconnect
+/// Fault 28: resets in the middle of replies are counted as resets. A client that may reconnect
 /// continues.
 #[test]
 fn resets_end_in_the_ledger() {
@@ -223,11 +224,11 @@ fn a_server_that_speaks_something_else_is_quoted() {
     assert!(ended.text().contains("the server closed the connection"), "{ended:?}");
 }
 
-/// The port is closed for the first part of the run. The messages of that time are sent later.
+/// No server listens in the first part of the run. The messages of that time are sent later.
 #[test]
 fn a_server_that_starts_late_is_found() {
-    // Only the report tells that a connection was refused. On a busy machine the server may start
-    // before the first attempt: then the test tries again with a later start.
+    // Only the report shows whether a connection was refused. On a busy machine the server may
+    // start before the first attempt. Then the test tries again with a later start.
     for seconds in [1, 4, 16] {
         let ended = load_that_finds_a_server_after(seconds);
         assert_clean(&ended, 50 * (seconds + 2));
@@ -235,7 +236,7 @@ fn a_server_that_starts_late_is_found() {
             return;
         }
     }
-    panic!("nobody was refused although nobody listened for 16 s");
+    panic!("no client was refused although no server listened for 16 s");
 }
 
 fn load_that_finds_a_server_after(seconds: u32) -> Ended {
@@ -316,8 +317,8 @@ fn a_full_disk_is_reported() {
     );
 }
 
-/// A server that takes 10 ms for each message holds a rate of 100 per second. On a busy machine it
-/// takes longer, and holds a lower rate.
+/// A server that takes 10 ms for each message sustains a rate of 100 per second. On a busy machine
+/// it takes longer and sustains a lower rate.
 #[test]
 fn the_highest_rate_that_holds_is_found() {
     fn slowly(line: &[u8]) -> Vec<u8> {
@@ -336,7 +337,7 @@ fn the_highest_rate_that_holds_is_found() {
     assert!((10.0..=135.0).contains(&rate), "{text}");
 }
 
-/// Issue 11, item 44: a total number of messages for all clients, in closed and open loop.
+/// Issue 11, item 44: clients send a given total number of messages, in closed and open loop.
 #[test]
 fn regression_a_total_of_messages_is_sent() {
     let server = EchoServer::start(&[]);
@@ -354,8 +355,8 @@ fn regression_a_total_of_messages_is_sent() {
     }
 }
 
-/// Issue 11, item 44: a run ends when its condition is certain to come true, unless the flags say
-/// otherwise.
+/// Issue 11, item 44: a run ends when a condition of --fail-if is certain to be met, unless
+/// --keep-going is set.
 #[test]
 fn regression_a_run_that_is_certain_to_fail_ends_early() {
     let server = EchoServer::start(&[]);
@@ -410,6 +411,7 @@ fn errors_of_conflicting_flags_say_what_to_type() {
         (&["--expect", "any", "--depth", "2"], "--expect line"),
         (&["--expect", "line", "--prefix", "x"], "remove --expect"),
         (&["--source", "here"], "127.0.0.2"),
+        (&["--busy-poll", "always"], "write auto, or a time such as 100us"),
         (&["--find-max"], "--slo"),
         (&["--slo", "p99<5ms"], "--find-max"),
         (&["--slo", "p99<5ms", "--messages", "5"], "--messages"),

@@ -75,7 +75,7 @@ fn every_format_is_written_beside_the_text() {
     assert!(fs::read_to_string(&csv).unwrap().starts_with("offset_s,length_s,sent,ok,failed,"));
     assert!(fs::read_to_string(&hdr).unwrap().contains("\nTag=service,0.000,"));
     assert!(fs::read_to_string(&html).unwrap().starts_with("<!doctype html>"));
-    // The environment can name files too.
+    // The environment can also name files.
     let mut command = echoline(&["load", &server.address, "--quiet", "--clients", "1"]);
     command.env("ECHOLINE_CSV", path("b.csv"));
     assert_eq!(Program::start(&mut command).finish().code(), Some(0));
@@ -114,7 +114,7 @@ fn failed_writes_are_reported_and_the_text_is_still_printed() {
         let sentence = format!("--json: cannot write {path}: {reason}");
         assert!(ended.stderr.contains(&sentence), "{ended:?}");
     }
-    // The warning comes before the run, because after ten minutes it is too late.
+    // The warning comes before the run, because after a long run it would be too late.
     let warned = load(&server.address, &["--clients", "1", "--json", &missing]).stderr;
     assert!(warned.starts_with(&format!("echoline: --json {missing} will not be written")));
     assert_eq!(files(folder.path()), Vec::<String>::new());
@@ -166,7 +166,7 @@ fn runs_are_merged_exactly() {
     assert_eq!(ended.code(), Some(0), "{ended:?}");
     assert!(ended.text().contains("Planned 300 = sent 300 + skipped 0"), "{ended:?}");
     assert!(ended.text().contains("Successful clients: 6/6"));
-    // A merged report can be merged again, and a single report comes out unchanged.
+    // A merged report can be merged again. Merging a single report does not change it.
     let again = run(&["merge", &merged], b"");
     assert_eq!(again.stdout, ended.stdout);
 }
@@ -309,7 +309,8 @@ fn runs_are_compared_and_too_few_runs_give_no_verdict() {
     assert!(same.stderr.contains("are the same run"), "{same:?}");
 }
 
-/// A slow server is worse than a fast one, and a fast server is better than a slow one.
+/// A comparison finds a slow server worse than a fast one, and a fast server better than a slow
+/// one.
 #[test]
 fn a_server_that_became_slow_is_found() {
     let slow = serve(|mut stream| {
@@ -351,14 +352,14 @@ fn a_server_that_became_slow_is_found() {
 fn the_json_matches_its_schema() {
     let Some(python) = python("jsonschema") else { return };
     let (folder, mut names) = reports(1);
-    // A run with a warm-up and failures.
+    // This run has a warm-up and failures.
     let silent = serve(|mut stream| read_to_end(&mut stream));
     let failed = folder.path().join("failed").to_str().unwrap().to_owned();
     let flags = ["--rate", "100/s", "--duration", "400ms", "--warmup", "200ms"];
     let more = ["--timeout", "100ms", "--clients", "2", "--json", &failed];
     assert_eq!(load(&silent, &[&flags[..], &more].concat()).code(), Some(1));
     names.push(failed);
-    // A run without a server, with other percentiles and a seed that is not a double.
+    // This run has no server, other percentiles, and a seed that a double cannot represent.
     let dead = folder.path().join("dead").to_str().unwrap().to_owned();
     let flags = ["--duration", "200ms", "--clients", "2", "--json", &dead];
     let more = ["--percentiles", "50,95,99.95", "--seed", "18446744073709551615"];

@@ -35,7 +35,7 @@ fn has(name: &str) -> bool {
     found.is_ok()
 }
 
-/// systemd's own checks find no errors in the units, and rate them as secure.
+/// The checks of systemd find no errors in the units, and rate them as secure.
 #[test]
 fn systemd_has_no_complaint_about_the_units() {
     if !has("systemd-analyze") {
@@ -104,6 +104,24 @@ fn units_use_existing_flags() {
             assert!(help.contains(&format!("{flag} <")), "{}: {flag}", unit.display());
         }
         assert!(text.contains("\nType=notify\n") && text.contains("\nNotifyAccess=main\n"));
+    }
+}
+
+/// A variable in a unit would override the file that the user edits.
+#[test]
+fn the_installed_file_decides_about_the_address_of_the_chat() {
+    for unit in units() {
+        let text = fs::read_to_string(&unit).unwrap();
+        assert!(!text.contains("Environment=ECHOLINE_"), "{}", unit.display());
+    }
+    let installed = packaging().join("echoline.toml");
+    let folder = tempfile::tempdir().unwrap();
+    let edited = folder.path().join("echoline.toml");
+    let text = fs::read_to_string(&installed).unwrap();
+    fs::write(&edited, text.replace("127.0.0.1:8000", "127.0.0.2:8001")).unwrap();
+    for (file, address) in [(&installed, "127.0.0.1:8000"), (&edited, "127.0.0.2:8001")] {
+        let checked = run(&["check", "chat", "--config", file.to_str().unwrap()], b"").text();
+        assert!(checked.contains(&format!("Users connect to {address}.")), "{checked}");
     }
 }
 

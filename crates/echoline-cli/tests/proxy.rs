@@ -1,4 +1,4 @@
-//! The PROXY protocol from outside: trusted and other proxies, a real HAProxy, and WHOAMI.
+//! Tests of the PROXY protocol: trusted and other proxies, a real HAProxy, and WHOAMI.
 #![allow(clippy::unwrap_used)]
 
 mod programs;
@@ -12,7 +12,7 @@ use programs::{EchoServer, Program, nobody, run, wait_for};
 
 const V1: &str = "PROXY TCP4 192.0.2.1 198.51.100.2 4711 80\r\n";
 
-/// The same as [`V1`], in version 2.
+/// A header of version 2 with the same addresses as [`V1`].
 const V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x01\xc6\x33\x64\x02\x12\x67\0\x50";
 
 fn connect(address: &str) -> TcpStream {
@@ -37,7 +37,7 @@ fn ask<'a>(address: &str, pieces: impl IntoIterator<Item = &'a [u8]>) -> String 
     String::from_utf8_lossy(&heard).into_owned()
 }
 
-/// Faults 26, 27: the header may arrive in any pieces, and not one byte after it is consumed.
+/// Faults 26, 27: the header may arrive in any pieces, and no byte after the header is lost.
 #[test]
 fn a_header_may_be_cut_anywhere() {
     let trusted = ["--mode", "command", "--greeting", "hello", "--proxy-from", "127.0.0.1"];
@@ -56,8 +56,7 @@ fn a_header_may_be_cut_anywhere() {
     }
 }
 
-/// Fault 26: a header from a client that is no trusted proxy is a line like any other, and is
-/// echoed.
+/// Fault 26: a header from a client that is not a trusted proxy is an ordinary line, and is echoed.
 #[test]
 fn a_header_of_an_untrusted_client_is_echoed() {
     let server =
@@ -87,8 +86,8 @@ fn a_proxy_must_send_its_header() {
     assert!(ended.stderr.contains("handshake_failed=4"), "{}", ended.stderr);
 }
 
-/// Issue 11, item 22: the health checks of a trusted proxy (a connection without a byte, closed or
-/// reset, and LOCAL of any form) are served or closed, and leave no line in the log.
+/// Issue 11, item 22: the health checks of a trusted proxy leave no line in the log. They are
+/// connections that are closed or reset without a byte, and LOCAL headers of any form.
 #[test]
 fn regression_health_checks_of_a_proxy_are_silent() {
     let folder = tempfile::tempdir().unwrap();
@@ -142,7 +141,7 @@ fn each_client_behind_a_proxy_has_its_own_limit() {
     }
     assert_eq!(open("192.0.2.1").1, "Too many co");
     drop(held);
-    wait_for("the place to be free", || open("192.0.2.1").1 == "Echo: hello");
+    wait_for("a free slot", || open("192.0.2.1").1 == "Echo: hello");
 }
 
 /// The server accepts the source address in the headers of `send` and `load`.
@@ -162,7 +161,7 @@ fn send_and_load_speak_it() {
     let network = ["--proxy", "v2", "--proxy-source", "10.0.0.0/8"];
     let loaded = run(&[&load[..], &network].concat(), b"");
     assert_eq!(loaded.code(), Some(0), "{}", loaded.text());
-    assert_eq!(run(&load, b"").code(), Some(1), "without a header");
+    assert_eq!(run(&load, b"").code(), Some(1), "a load run without a PROXY header fails");
     for (flags, wanted) in [
         (vec!["--proxy", "v3"], "write v1, v2 or"),
         (vec!["--proxy-source", "10.0.0.0/8"], "--proxy"),
@@ -239,8 +238,8 @@ fn haproxy_passes_the_address_of_its_client() {
 }
 
 /// Issue 12, item 17: at a Unix socket that every local user may connect to, no user can pose as a
-/// proxy. The start is refused unless the user of the proxy is named; then the kernel tells which
-/// connections come from the proxy.
+/// proxy. The server starts only if the flag names the user of the proxy. It then asks the kernel
+/// which connections come from that user.
 #[test]
 fn attack_a_local_user_cannot_pose_as_a_client() {
     use std::os::linux::net::SocketAddrExt as _;

@@ -1,4 +1,5 @@
-//! SIGHUP: a server reloads all of its settings or none, without affecting existing connections.
+//! Tests of SIGHUP: a server reloads all of its settings or none, without affecting existing
+//! connections.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 #[path = "../../echoline-chat-store/tests/disk/mod.rs"]
@@ -35,7 +36,7 @@ impl Folder {
         self.path("echoline.toml").to_str().unwrap().to_owned()
     }
 
-    /// Replaces the file in one step, as an editor or a package manager does.
+    /// Replaces the file atomically, as an editor or a package manager does.
     fn write(&self, config: &str) {
         fs::write(self.path("new"), config).unwrap();
         fs::rename(self.path("new"), self.path("echoline.toml")).unwrap();
@@ -79,7 +80,7 @@ fn limits_and_answers_change_for_new_connections() {
     assert_eq!(server.connect().rest(), "Server is busy. Try again later.\n");
     late.send("longer than ten bytes\n");
     assert_eq!(late.rest(), "Line too long (limit 10 bytes). Goodbye!\n");
-    assert_eq!(reload(&server).lines().count(), 1, "nothing has changed since");
+    assert_eq!(reload(&server).lines().count(), 1, "nothing has changed");
     drop((early, late));
     assert_eq!(server.stop().code, Some(0));
 }
@@ -102,8 +103,8 @@ fn settings_that_need_a_restart_are_logged() {
     assert_eq!(server.stop().code, Some(0));
 }
 
-/// Fault 53: if anything is wrong with the file, all old settings stay, and one line of the log
-/// says why.
+/// Fault 53: if the file has any error, all old settings stay, and one line of the log has the
+/// reason.
 #[test]
 fn a_bad_file_changes_nothing() {
     let folder = Folder::new("[echo]\nprefix = 'a: '\n");
@@ -160,7 +161,7 @@ fn reloads_under_load_lose_no_message() {
     let log_flag = log_file.to_str().unwrap();
     let server = Server::start(&["--config", &folder.config(), "--log-file", log_flag]);
     let address = server.address().to_string();
-    // The connections are short, so that each reload falls between two of them.
+    // The connections are short, so that each reload affects new connections.
     let flags = ["--clients=20", "--duration=120s", "--messages-per-connection=5", "--rst"];
     let flags = [&flags[..], &["--fail-if=errors>0.0001%"]].concat();
     let arguments = [&["load", &address, "--source=127.0.0.2,127.0.0.3"][..], &flags].concat();
@@ -200,7 +201,7 @@ fn a_hangup_before_the_server_is_ready_waits() {
     let pipe = folder.path().join("pipe");
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let mut server = Server::spawn(&["--config", pipe.to_str().unwrap()]);
-    // This opens once the server has opened the other end, long before it listens.
+    // `open` returns once the server has opened the other end, long before the server listens.
     let mut config = File::options().write(true).open(&pipe).unwrap();
     server.signal("HUP");
     config.write_all(b"[echo]\nprefix = 'first: '\n").unwrap();
@@ -234,13 +235,13 @@ fn a_renamed_log_is_reopened() {
     let server = Server::start(&flags);
     let text = |path: &Path| fs::read_to_string(path).unwrap_or_default();
     server.connect().ask("one");
-    until("the first is gone", || text(&log).contains("closed slot=1"));
+    until("the first connection has ended", || text(&log).contains("closed slot=1"));
     folder.write("[echo\n");
     fs::rename(&log, &old).unwrap();
     server.signal("HUP");
     until("there is a new log", || text(&log).contains("the settings were not reloaded"));
     server.connect().ask("two");
-    until("the second is gone", || text(&log).contains("closed slot=2"));
+    until("the second connection has ended", || text(&log).contains("closed slot=2"));
     assert!(text(&old).contains("connected slot=1") && !text(&old).contains("slot=2"));
     assert!(!text(&log).contains("slot=1 "));
     // Another log level and another file take effect at once.
@@ -251,7 +252,7 @@ fn a_renamed_log_is_reopened() {
     until("the level has changed", || text(&log).contains("log-level: debug → default"));
     assert_eq!(server.log(), "", "a server with a log file is silent");
     assert_eq!(server.stop().code, Some(0));
-    assert!(!moved.exists(), "the command line says where the log is");
+    assert!(!moved.exists(), "the command line takes precedence for the log file");
 }
 
 /// Fault 56: a full disk loses lines of the log, which are counted, and has no other effect.
@@ -267,7 +268,7 @@ fn a_full_disk_loses_only_lines_of_the_log() {
     }
     disk.clear();
     let text = || fs::read_to_string(&log).unwrap();
-    until("the loss is told", || {
+    until("the loss is reported", || {
         server.connect().ask("after");
         text().contains("log lines lost")
     });
@@ -363,7 +364,7 @@ fn a_chat_keeps_a_file_that_it_can_no_longer_read() {
     chat.signal("TERM");
     let ended = chat.finish();
     assert_eq!(ended.code(), Some(0));
-    // The level is read before the password and is valid, but it must not change alone.
+    // The log level is read before the password. The level is valid, but it must not change alone.
     let (before, _) = ended.stderr.split_once("log-level: default → debug").unwrap();
     assert!(!before.contains("DEBUG"), "{before}");
 }
@@ -403,11 +404,11 @@ fn regression_a_server_ends_with_its_terminal_and_leaves_no_file() {
                                      signal=\"SIGHUP\""
             ));
         } else {
-            until("it was told", || text().contains("reloaded"));
+            until("the reload is in the log", || text().contains("reloaded"));
             Client::connect(address).ask("still here");
             server.kill("TERM");
             until("the server has ended", || text().contains("ended; "));
-            assert!(folder.path().join("nohup.out").exists(), "it is written somewhere else");
+            assert!(folder.path().join("nohup.out").exists(), "nohup.out is in another folder");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Resource faults: descriptors, limits, backlog, memory, and leaks.
+//! Tests of resource faults: descriptors, limits, backlog, memory, and leaks.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod support;
@@ -21,7 +21,7 @@ const fn loopback(last: u8) -> IpAddr {
 }
 
 /// Fault 1: without free descriptors, a new client gets a notice and existing clients are
-/// unaffected. As soon as one of them leaves, there is room again.
+/// unaffected. When one of them disconnects, a new client is served again.
 #[test]
 fn without_descriptors_new_clients_get_a_notice() {
     if !has("prlimit") {
@@ -42,8 +42,8 @@ fn without_descriptors_new_clients_get_a_notice() {
     let left = now();
     let mut newcomers = server.clients(10);
     newcomers.iter_mut().for_each(|client| client.ask("let in"));
-    // The server needs at most a second; the rest is for a busy machine.
-    assert!(left.elapsed() < millis(5000), "the room was used after {:?}", left.elapsed());
+    // The server needs at most a second. The rest of the limit is for a busy machine.
+    assert!(left.elapsed() < millis(5000), "served only after {:?}", left.elapsed());
     assert_eq!(server.connect().rest(), BUSY);
     drop((clients, newcomers, refused));
     let end = server.stop();
@@ -58,8 +58,8 @@ fn without_descriptors_new_clients_get_a_notice() {
     assert!((1..=most).contains(&warnings.count()), "one line a second: {}", end.log);
 }
 
-/// Faults 1, 51: clients that are in the queue when the server ends get a notice instead of a
-/// reset, even without free descriptors.
+/// Faults 1, 51: clients in the accept queue get a notice instead of a reset when the server ends,
+/// even without free descriptors.
 #[test]
 fn without_descriptors_the_queue_gets_a_notice_at_the_end() {
     if !has("prlimit") {
@@ -74,8 +74,8 @@ fn without_descriptors_the_queue_gets_a_notice_at_the_end() {
     server.signal("TERM");
     server.signal("CONT");
     let answers: Vec<String> = queued.iter_mut().map(Client::rest).collect();
-    // The stop itself frees a descriptor: the copy of the listening socket that was kept for a
-    // successor. The client that gets it is served and ends in order.
+    // When the server stops, it closes the copy of the listening socket that it kept for a
+    // successor. One client can use the free descriptor. It is served and gets no notice.
     let told = answers.iter().filter(|answer| *answer == BUSY).count();
     assert!(told >= 19 && answers.iter().all(|answer| answer == BUSY || answer.is_empty()));
     drop((client, queued));
@@ -93,7 +93,7 @@ fn without_descriptors_the_server_sleeps() {
     let server = Server::start(&[]);
     let mut inside = server.connect();
     inside.ask("in");
-    // Below this limit, not even the descriptor that is kept for refusals is available.
+    // With this limit, even the descriptor that is kept for refusals is unavailable.
     process::limit_descriptors(server.id(), 3);
     let mut queued = server.clients(50);
     let (start, used) = (now(), processor_time(server.id()));
@@ -106,7 +106,7 @@ fn without_descriptors_the_server_sleeps() {
     process::limit_descriptors(server.id(), 1000);
     let raised = now();
     queued.iter_mut().for_each(|client| client.ask("let in"));
-    // The server tries again once a second; the rest is for a busy machine.
+    // The server tries again once a second. The rest of the limit is for a busy machine.
     assert!(raised.elapsed() < millis(5000), "served after {:?}", raised.elapsed());
     let most = 4 + start.elapsed().as_secs() as usize;
     assert!(server.log().lines().count() <= most, "one line a second: {}", server.log());
@@ -153,7 +153,7 @@ fn regression_a_worker_that_panics_ends_the_program_with_a_sentence() {
         let mut names = names.map(|name| name.into_string().unwrap());
         names.find(|task| read(task, "comm").trim() == "worker-0")
     };
-    // A thread sets its own name, possibly after the server is ready.
+    // A thread sets its own name, perhaps after the server is ready.
     let mut worker = None;
     until("a thread has the name of the worker", || {
         worker = find_worker();
@@ -165,7 +165,8 @@ fn regression_a_worker_that_panics_ends_the_program_with_a_sentence() {
     strace.args(["-e", "inject=epoll_wait,epoll_pwait:error=EBADF"]);
     let mut strace = strace.stderr(Stdio::null()).spawn().unwrap();
     until("strace is attached", || !read(&worker, "status").contains("TracerPid:\t0\n"));
-    // A connection wakes the worker, if attaching to it has not. The server may have ended by then.
+    // If attaching strace has not woken the worker, this connection does. The server may have ended
+    // before, so an error is ignored.
     let client = TcpStream::connect(server.address());
     let end = server.wait();
     drop(client);
@@ -279,7 +280,7 @@ fn every_worker_has_its_share() {
         after.iter().zip(&before).map(|((_, after), (_, before))| *after - *before).collect();
     assert_eq!(shares.len(), 2, "{after:?}");
     let (least, most) = (shares.iter().min().unwrap(), shares.iter().max().unwrap());
-    assert!(*most < 3 * *least, "how long each worker has worked: {shares:?}");
+    assert!(*most < 3 * *least, "the processor time of each worker: {shares:?}");
 }
 
 /// Faults 13, 60: after thousands of connections, all of their resources are freed.
@@ -318,7 +319,7 @@ fn idle_connections_are_small() {
     let empty = resident_kib(server.id());
     let clients = fill(CLIENTS);
     let full = resident_kib(server.id());
-    // The allocator may free more memory of the start than the connections need.
+    // The allocator may free more memory from the start than the connections need.
     let each = full.saturating_sub(empty) * 1024 / CLIENTS;
     assert!(each < 6 * 1024, "an idle connection costs {each} bytes");
     drop(clients);
@@ -339,7 +340,7 @@ fn a_fast_sender_does_not_starve_the_others() {
     std::thread::scope(|scope| {
         scope.spawn(move || {
             let lines = "drop\n".repeat(10_000);
-            // The test shuts the socket down at its end, which ends this loop.
+            // The test shuts the socket down at the end of the test, which ends this loop.
             while std::io::Write::write_all(&mut source, lines.as_bytes()).is_ok() {}
         });
         let tap = hose.socket();
@@ -348,7 +349,9 @@ fn a_fast_sender_does_not_starve_the_others() {
             while hose.read_some(&mut buffer).is_ok_and(|length| length > 0) {}
         });
         let mut others = server.clients(20);
-        until("the hose is open", || processor_time(server.id()) > millis(100));
+        until("the server is busy with the fast sender", || {
+            processor_time(server.id()) > millis(100)
+        });
         let mut trips = Vec::new();
         let start = now();
         while start.elapsed() < millis(1500) {
@@ -385,7 +388,8 @@ const STARTS: [&[&str]; 6] = [
 ];
 
 /// Runs `program` under the limit that the command in `words` sets. Expects the exit code of a
-/// failure (3 is that of `send` without a server) and one sentence on stderr, which is returned.
+/// failure and one sentence on stderr, and returns the sentence. Exit code 3 is that of `send`
+/// without a server.
 fn fails_with_a_sentence(words: &[&str], program: &Path, flags: &[&str]) -> String {
     let mut command = Command::new(words[0]);
     command.args(&words[1..]).arg(program).args(flags).env("RUST_BACKTRACE", "0");
@@ -410,7 +414,7 @@ fn regression_a_start_without_descriptors_is_a_sentence() {
         return;
     }
     let program = Path::new(env!("CARGO_BIN_EXE_echoline"));
-    // With fewer, the dynamic linker cannot open its libraries.
+    // With fewer descriptors, the dynamic linker cannot open its libraries.
     for limit in 5..=32 {
         let limit = format!("--nofile={limit}");
         for flags in STARTS {
@@ -460,7 +464,7 @@ fn regression_a_start_without_memory_is_a_sentence() {
         return;
     }
     let program = Path::new(env!("CARGO_BIN_EXE_echoline"));
-    // With less, the program cannot even reach its first line.
+    // With less memory, the program does not even reach `main`.
     for megabytes in [100, 200, 300, 400] {
         let limit = format!("--as={}", megabytes * 1_000_000);
         let said = fails_with_a_sentence(&["prlimit", &limit], program, STARTS[0]);

@@ -1,4 +1,4 @@
-//! `echoline send` as a whole program.
+//! Tests of `echoline send` as a whole program.
 
 #[path = "send/foreign_text.rs"]
 mod foreign_text;
@@ -40,7 +40,8 @@ fn regression_bytes_of_stdin_come_back_unchanged() {
     assert_eq!((ended.code(), ended.stdout.len()), (Some(0), 0));
 }
 
-/// Fault 37: neither side waits for the other to read first, and no buffer has to hold the input.
+/// Fault 37: client and server do not wait for each other to read first, and no buffer has to hold
+/// the whole input.
 #[test]
 fn much_data_against_small_buffers_does_not_lock() {
     let address = serve(|mut stream| {
@@ -53,7 +54,7 @@ fn much_data_against_small_buffers_does_not_lock() {
         }
     });
     let input: Vec<u8> = (0..2_000_000).flat_map(|n| format!("line {n}\n").into_bytes()).collect();
-    // On a busy machine both ends may wait for longer than usual.
+    // The time-out is long, because both ends may wait long on a busy machine.
     let ended = send(&address, &["--timeout", "60s"], &input);
     assert_eq!((ended.code(), ended.stderr.as_str()), (Some(0), ""));
     assert!(ended.stdout == input, "{} of {} bytes", ended.stdout.len(), input.len());
@@ -80,7 +81,7 @@ fn a_silent_server_times_out() {
     assert_eq!(ended.code(), Some(4));
     assert!(ended.stderr.contains("sent nothing for 300ms"), "{ended:?}");
     assert!(ended.stderr.contains("2 of 2 lines were not answered"), "{ended:?}");
-    // The server does not read either, and the input is more than all buffers hold.
+    // The server does not even read, and the input is larger than all buffers.
     let mut program = Program::start(&mut echoline(&["send", &address, "--timeout", "300ms"]));
     program.write(&vec![b'x'; 32 * 1024 * 1024]);
     let ended = program.finish();
@@ -88,8 +89,7 @@ fn a_silent_server_times_out() {
     drop(held);
 }
 
-/// A server that answers and keeps the connection open is no failure, since everything was
-/// answered.
+/// If a server answers every line but keeps the connection open, `send` still succeeds.
 #[test]
 fn a_server_that_does_not_close_is_no_failure() {
     let address = serve(|mut stream| {
@@ -98,7 +98,7 @@ fn a_server_that_does_not_close_is_no_failure() {
         stream.write_all(&line).unwrap();
         thread::park();
     });
-    // The answer may take the time-out too.
+    // The answer itself may take up to the time-out.
     let ended = send(&address, &["a", "--timeout", "3s"], b"");
     assert_eq!((ended.code(), ended.text().as_str()), (Some(0), "a\n"), "{ended:?}");
 }
@@ -178,14 +178,14 @@ fn regression_no_line_end_is_added_to_stdin() {
     assert_eq!((ended.code(), ended.text().as_str()), (Some(0), "Echo: one\nEcho: abc\n"));
 }
 
-/// Issue 11, item 40: a peer that drops the connection at a half-close, such as
-/// `ncat -l -k -c cat`, answers with --no-half-close.
+/// Issue 11, item 40: some peers, such as `ncat -l -k -c cat`, drop the connection at a half-close.
+/// With --no-half-close, `send` gets their answers.
 #[test]
 fn regression_a_peer_that_takes_a_half_close_for_the_end_can_be_asked() {
     let address = serve(|mut stream| {
         let mut line = [0; 2];
         stream.read_exact(&mut line).unwrap();
-        // Long enough for an end of the stream to arrive, if there was one; then there would be no
+        // Waits long enough for an end of the stream to arrive. If one arrives, the peer sends no
         // answer.
         stream.set_read_timeout(Some(std::time::Duration::from_millis(300))).unwrap();
         if stream.read(&mut [0; 1]).is_err() {
@@ -202,7 +202,8 @@ fn regression_a_peer_that_takes_a_half_close_for_the_end_can_be_asked() {
     assert_eq!((without.code(), without.text().as_str()), (Some(0), "a\n"), "{without:?}");
 }
 
-/// Issue 11, item 40: a response in HTTP is no answer to a line, but it is one to an HTTP request.
+/// Issue 11, item 40: an HTTP response does not count as an answer to a line, but it does count as
+/// an answer to an HTTP request.
 #[test]
 fn regression_an_answer_in_http_is_no_answer_to_a_line() {
     let address = serve(|mut stream| {
@@ -279,7 +280,7 @@ fn a_prompt_edits_lines_and_shows_answers() {
     assert_eq!(program.finish().code(), Some(0));
     let history = std::fs::read_to_string(folder.path().join("echoline/history")).unwrap();
     assert!(history.ends_with("hello\n"), "{history:?}");
-    // The second session has the history of the first: arrow up, return.
+    // The second session has the history of the first. The user presses arrow up and Return.
     let mut program = start();
     program.write(b"\x1b[A\r");
     program.wait_for_stdout("Echo: hello\r\n");
@@ -290,9 +291,9 @@ fn a_prompt_edits_lines_and_shows_answers() {
     let mut program = start();
     program.write(b"\x03");
     assert_eq!(program.finish().code(), Some(130));
-    // A signal from outside also restores the terminal: bracketed paste is off again.
+    // After a SIGTERM the terminal is restored too: bracketed paste is off again.
     let program = start();
-    // The prompt is below the greeting again, so the whole greeting has arrived.
+    // Once the prompt is below the greeting, the whole greeting has arrived.
     programs::wait_for("the prompt", || {
         let shown = program.stdout();
         let below = shown.rsplit_once("any text for echo").map(|(_, below)| below);

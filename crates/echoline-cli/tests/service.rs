@@ -1,4 +1,4 @@
-//! The service manager: sockets from it, messages to it, and dropping root's rights.
+//! Tests of sockets from the service manager, messages to it, and dropped root privileges.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod programs;
@@ -97,7 +97,7 @@ fn sockets_of_systemd_are_served() {
     program.wait_for_stderr(&format!("listening on unix:{}", path.display()));
     program.signal("TERM");
     assert_eq!(program.finish().code(), Some(0));
-    assert!(path.exists(), "the file is the service manager's");
+    assert!(path.exists(), "the service manager's file stays");
 }
 
 /// Runs the commands of docs/service.md: sockets are found by name, and each of the two sockets of
@@ -218,7 +218,7 @@ fn sockets_for_another_process_are_ignored() {
     wait_for("the ready file", || ready.exists());
     program.signal("TERM");
     assert_eq!(program.finish().code(), Some(0));
-    // The program keeps the process id of the shell that becomes it.
+    // `exec` keeps the process id of the shell for the program.
     let script = "export LISTEN_PID=$$ LISTEN_FDS=1; exec \"$0\" echo 3</dev/null";
     let mut command = Command::new("sh");
     command.args(["-c", script]).arg(echoline(&[]).get_program());
@@ -241,7 +241,7 @@ impl Manager {
         Self { socket, folder }
     }
 
-    /// Starts a service that sends its messages here.
+    /// Starts a service that sends its messages to this manager.
     fn start(&self, flags: &[&str], variables: &[(&str, &str)]) -> Program {
         let mut command = echoline(&["echo", "--listen", "127.0.0.1:0", "--ready-file"]);
         command.arg(self.ready()).args(flags).envs(variables.iter().copied());
@@ -292,7 +292,7 @@ fn the_watchdog_gets_messages() {
     let service = manager.start(&[], &[("WATCHDOG_USEC", "1000"), ("WATCHDOG_PID", "1")]);
     assert!(manager.hear().starts_with("READY=1"));
     service.signal("TERM");
-    assert!(manager.hear().starts_with("STOPPING=1"), "the watchdog is another's");
+    assert!(manager.hear().starts_with("STOPPING=1"), "another process is watched");
     assert_eq!(service.finish().code(), Some(0));
 }
 
@@ -324,19 +324,19 @@ fn regression_an_unknown_notify_socket_does_not_stop_the_start() {
     }
 }
 
-/// Returns the values of the kernel for one thread, after `label`.
+/// Returns the values after `label` in the status of one thread.
 fn values(status: &str, label: &str) -> Vec<String> {
     let line = status.lines().find_map(|line| line.strip_prefix(label)).unwrap();
     line.split_whitespace().map(str::to_owned).collect()
 }
 
-/// A process that is no child of this one. It is killed when the test ends.
+/// A process that is not a child of the test. Dropping this value kills the process.
 struct Stray(String);
 
 impl Drop for Stray {
     fn drop(&mut self) {
         let mut kill = Command::new("kill");
-        // If the test passed, the process has ended.
+        // The process has already ended if the test passed, so an error is ignored.
         let _ = kill.args(["-s", "KILL", &self.0]).stderr(Stdio::null()).status();
     }
 }
@@ -355,8 +355,8 @@ fn assert_no_capabilities(status: &str, sets: &[&str]) {
     assert_eq!(values(status, "NoNewPrivs:"), ["1"]);
 }
 
-/// Fault 11: with --user no thread keeps a right of root, and none can get one again. Fault 12:
-/// sockets that were bound before are still served, after SIGHUP too.
+/// Fault 11: with --user no thread keeps a root privilege, and none can regain one. Fault 12:
+/// sockets that were bound before the switch are still served, also after SIGHUP.
 #[test]
 fn dropped_rights_cannot_be_regained() {
     if !is_root() {
@@ -393,7 +393,7 @@ fn dropped_rights_cannot_be_regained() {
     service.signal("HUP");
     service.wait_for_stderr("reloaded");
     ask(TcpStream::connect(&reserved).unwrap(), "after a reload");
-    // A successor inherits the port and gets no more rights.
+    // A successor inherits the port, but no root privileges.
     service.signal("USR2");
     service.wait_for_stderr("has taken over");
     let log = service.stderr();
@@ -407,18 +407,18 @@ fn dropped_rights_cannot_be_regained() {
     wait_for("the end of the service", || TcpStream::connect(&reserved).is_err());
     let ended = service.finish();
     assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
-    assert!(!path.exists(), "its own file it may still remove");
+    assert!(!path.exists(), "the server can still remove its own file");
 }
 
-/// Fault 11: a user who may not bind a port gets a remedy, and so does one who may not change the
-/// user.
+/// Fault 11: the errors of a user who may not bind a port, or may not switch to another user, name
+/// the remedy.
 #[test]
 fn missing_rights_are_reported_with_a_remedy() {
     if !is_root() || !has("setpriv") {
         return;
     }
     let reserved = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap();
-    assert!(reserved.trim().parse::<u16>().unwrap() > 77, "port 77 is for everybody here");
+    assert!(reserved.trim().parse::<u16>().unwrap() > 77, "every user may bind port 77 here");
     let bind = "root (--user drops it later), CAP_NET_BIND_SERVICE";
     for (flags, sentence) in [
         (&["--listen", &reserved_address()][..], bind),
@@ -453,7 +453,7 @@ fn attack_a_symlink_in_place_of_the_socket_keeps_its_owner() {
         command.arg("--listen").arg(format!("unix:{}", socket.display()));
         let mut service = Program::start(&mut command);
         let is_there = || fs::symlink_metadata(&socket).is_ok();
-        // The loop does not sleep, because the server would continue meanwhile.
+        // The loop does not sleep, because the server would continue during a sleep.
         (0..100_000_000).find(|_| is_there() || service.has_ended()).unwrap();
         fs::rename(&socket, theirs.join("old")).unwrap();
         std::os::unix::fs::symlink(&precious, &socket).unwrap();
@@ -465,14 +465,14 @@ fn attack_a_symlink_in_place_of_the_socket_keeps_its_owner() {
         service.signal_if_running("KILL");
         service.finish();
         let found = fs::metadata(&precious).unwrap();
-        assert_eq!((found.uid(), found.gid()), (0, 0), "root has given a file of its own away");
+        assert_eq!((found.uid(), found.gid()), (0, 0), "a file of root has another owner now");
         fs::remove_file(&socket).unwrap();
         fs::remove_file(theirs.join("old")).unwrap();
     }
 }
 
-/// Issue 12, item 14: a process that is the user of --user already keeps no capability, and does
-/// not start with a group that this user is not in.
+/// Issue 12, item 14: a process that already runs as the user of --user gives up its capabilities.
+/// It does not start if it has a group that this user is not in.
 #[test]
 fn attack_groups_and_capabilities_of_the_start_are_not_kept() {
     if !is_root() || !has("setpriv") {

@@ -9,7 +9,7 @@ use std::process::Command;
 /// Crates without a clock, a socket or a task. They must not depend on a runtime.
 const PURE_CRATES: &[&str] = &["echoline-base", "echoline-chat-core", "echoline-faults"];
 
-/// The most crates that the library may need with its default features, itself included.
+/// The maximum number of crates that the library needs with its default features, including itself.
 const DEPENDENCIES_MAX: usize = 30;
 
 const FILE_LINES_MAX: usize = 500;
@@ -147,7 +147,7 @@ fn doc_of(text: &str, name: &str) -> String {
     above.map(|line| format!("{line}\n")).collect()
 }
 
-/// The server mechanism knows nothing of the echo dialogue.
+/// The modules of the server do not use the modules of the echo dialogue.
 #[test]
 fn mechanism_knows_no_policy() {
     let mechanism = files("crates/echoline/src", &["rs"]);
@@ -196,7 +196,8 @@ fn every_limit_and_every_end_is_tested() {
     }
 }
 
-/// A reason that is missing from the list would be in no metric until it first occurs.
+/// The metrics contain each reason of the list from the start. A reason that is missing from the
+/// list would appear only after its first occurrence.
 #[test]
 fn every_label_of_an_end_is_in_the_list() {
     let text = fs::read_to_string(root().join("crates/echoline/src/connection/limits.rs")).unwrap();
@@ -245,8 +246,8 @@ fn regression_the_documentation_has_no_links_into_the_repository() {
     }
 }
 
-/// Issue 11, item I: every feature of the library is checked without the others, so that a feature
-/// that needs another one is seen.
+/// Issue 11, item I: every feature of the library is checked without the others, to find a feature
+/// that needs another one.
 #[test]
 fn regression_every_feature_is_checked_without_the_others() {
     let script = fs::read_to_string(root().join("scripts/test.sh")).unwrap();

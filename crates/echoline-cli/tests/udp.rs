@@ -1,4 +1,4 @@
-//! Echo over UDP, from outside: answered and ignored datagrams, and the source of answers.
+//! Tests of the echo over UDP: answered and ignored datagrams, and the source address of answers.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 #![allow(clippy::print_stderr, reason = "the harness shows it where a test fails")]
@@ -114,7 +114,7 @@ fn the_answer_comes_from_the_address_that_was_asked() {
         let to = SocketAddr::from(([127, 0, 0, last], port));
         assert_eq!(ask(&socket, to, b"hello"), (b"hello".to_vec(), to));
     }
-    // Several in one batch, each from its own address.
+    // The server receives several requests in one batch, each to another of its addresses.
     let all: Vec<SocketAddr> = (1..=20).map(|last| ([127, 0, 0, last], port).into()).collect();
     for to in &all {
         socket.send_to(b"?", to).unwrap();
@@ -144,7 +144,7 @@ fn ipv6_is_served_too() {
 fn a_client_that_has_gone_ends_nothing() {
     let (program, addresses) = serve(&["--listen", "udp://127.0.0.1:0"]);
     let to = socket_address(&addresses[0]);
-    // This client keeps its port throughout, so that it cannot get a port of a client that has
+    // This client keeps its port for the whole test. So it never gets the port of a client that has
     // left.
     let stays = client("127.0.0.1:0");
     for _ in 0..50 {
@@ -228,7 +228,7 @@ fn a_rate_also_applies_to_loopback() {
     }
     socket.recv_from(&mut [0; 9]).unwrap();
     let account = account(program);
-    // On any machine: ten at once, and five for each second that has passed.
+    // The limit allows ten replies at once, and five for each second that has passed.
     let answered: u64 = figure(&account, "answered");
     let most = 10 + 5 * (begun.elapsed().as_secs() + 1);
     assert!((10..=most).contains(&answered), "{account}");
@@ -338,7 +338,7 @@ fn an_overflow_is_counted() {
     for _ in 0..sent {
         socket.send_to(&[7; 1000], to).unwrap();
     }
-    assert!(counts.read().overflowed > 0, "more than any buffer holds");
+    assert!(counts.read().overflowed > 0, "nothing overflowed");
     shutdown.drain();
     runtime().block_on(server.shutdown(shutdown).serve(echo)).unwrap();
     let DatagramSnapshot { received, overflowed, answered, .. } = counts.read();
@@ -368,7 +368,7 @@ fn a_flood_of_datagrams_leaves_connections_their_share() {
         (&stream).write_all(format!("{number}\n").as_bytes()).unwrap();
         assert_eq!(lines.next().unwrap().unwrap(), number.to_string());
     }
-    // All of them together may take as long as one answer elsewhere.
+    // The limit for all of them together is the time limit of one answer in other tests.
     assert!(start.elapsed() < PATIENCE, "{:?}", start.elapsed());
     drop(stop);
     flood.join().unwrap();
@@ -376,7 +376,7 @@ fn a_flood_of_datagrams_leaves_connections_their_share() {
     assert!(figure(&account, "answered") > 500, "{account}");
 }
 
-/// RFC 863, 864 and 867 over TCP, and over UDP if a listener uses it.
+/// The services of RFC 863, 864 and 867 work over TCP, and also over UDP if a listener uses it.
 #[test]
 fn discard_chargen_and_daytime_over_both() {
     let both = ["--listen", "127.0.0.1:0", "--listen", "udp://127.0.0.1:0"];

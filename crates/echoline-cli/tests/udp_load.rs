@@ -1,5 +1,5 @@
-//! The load tester and the client over UDP, against peers that lose, duplicate, delay and reorder
-//! datagrams.
+//! Tests of the load tester and the client over UDP, with peers that lose, duplicate, delay and
+//! reorder datagrams.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 
@@ -49,7 +49,7 @@ impl Peer {
         Self { address, over, thread: Some(thread) }
     }
 
-    /// Returns its address as a target.
+    /// Returns the address of the peer as a target.
     fn target(&self) -> String {
         format!("udp://{}", self.address)
     }
@@ -93,7 +93,8 @@ fn lost_and_duplicate_answers_are_counted_exactly() {
     let report = load(&settings(&peer, 200, 50));
     let record = &report.record;
     assert_eq!((record.ledger.ok(), record.ledger.timed_out()), (180, 20));
-    // Of the numbers up to 200, 28 are multiples of 7, and 2 of these are multiples of 10.
+    // Replies to multiples of 7 are duplicated, and replies to multiples of 10 are lost. Up to 200
+    // there are 28 multiples of 7, and 2 of them are multiples of 10.
     assert_eq!(
         record.anomalies,
         DatagramAnomalies { duplicated: 26, ..DatagramAnomalies::default() }
@@ -143,13 +144,13 @@ fn reordered_answers_are_counted_exactly() {
     assert!(report.is_clean());
 }
 
-/// A reply after its time-out still counts as timed out, not as lost or as a reply to another
-/// message.
+/// A message whose reply arrives after the time-out counts as timed out. The reply does not count
+/// for another message.
 #[test]
 fn late_answers_are_counted_exactly() {
     let mut held = Vec::new();
     let peer = Peer::start(move |number, datagram, back| match number {
-        // There is a message every 10 ms, and 20 of them get their answer after 1 s to 2 s.
+        // The client sends a message every 10 ms, and 20 of them get their answer after 1 s to 2 s.
         ..=100 if number % 5 == 0 => held.push(datagram.to_vec()),
         200 => {
             held.drain(..).for_each(|late| back(&late));

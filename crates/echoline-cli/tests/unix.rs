@@ -1,4 +1,4 @@
-//! Unix sockets from outside: left-over socket files, clients of all kinds, full queues.
+//! Tests of Unix sockets: left-over socket files, other client programs, and full queues.
 #![allow(clippy::unwrap_used)]
 
 mod programs;
@@ -38,7 +38,7 @@ fn a_killed_server_can_be_started_again() {
     let mut killed = EchoServer::start_at(&address, &[]);
     killed.program.child.kill().unwrap();
     killed.program.child.wait().unwrap();
-    assert!(fs::exists(path(&address)).unwrap(), "nobody was there to remove it");
+    assert!(fs::exists(path(&address)).unwrap(), "the killed server could not remove its file");
     let server = EchoServer::start_at(&address, &[]);
     assert_eq!(server.address, address);
     let mode = fs::metadata(path(&address)).unwrap().permissions().mode();
@@ -46,7 +46,7 @@ fn a_killed_server_can_be_started_again() {
     assert_eq!(run(&["send", &address, "hello"], b"").text(), "Echo: hello\n");
     server.program.signal("TERM");
     assert_eq!(server.program.finish().code(), Some(0));
-    assert!(!fs::exists(path(&address)).unwrap(), "a server takes its file with it");
+    assert!(!fs::exists(path(&address)).unwrap(), "the file is removed");
 }
 
 /// Fault 45: a running server is not replaced, and no other file is changed.
@@ -56,7 +56,7 @@ fn foreign_files_and_servers_stay() {
     let server = EchoServer::start_at(&address, &[]);
     assert!(fail_to_listen(&address).stderr.contains("another program listens there"));
     assert_eq!(run(&["send", &address, "hello"], b"").text(), "Echo: hello\n");
-    // A file of this name that is not the server's own is not removed at the end.
+    // At its end, a server removes its own socket file, but not another file of the same name.
     fs::remove_file(path(&address)).unwrap();
     let successor = EchoServer::start_at(&address, &[]);
     server.program.signal("TERM");
@@ -86,7 +86,7 @@ fn regression_servers_that_start_at_once_share_no_path() {
     wait_for("all but one to end", || {
         servers.iter_mut().map(Program::has_ended).filter(|has_ended| !has_ended).count() == 1
     });
-    wait_for("the one to be ready", || (0..6).any(|number| ready(number).exists()));
+    wait_for("the remaining server to be ready", || (0..6).any(|number| ready(number).exists()));
     assert_eq!(run(&["send", &address, "hello"], b"").text(), "Echo: hello\n");
     for mut server in servers {
         if server.has_ended() {
@@ -185,7 +185,8 @@ fn a_client_reports_a_missing_server() {
     assert!(sent.stderr.contains("is the server running"), "{}", sent.stderr);
 }
 
-/// With a full queue the client waits, and finally reports it; connect(2) alone would fail at once.
+/// If the queue of the server is full, the client waits up to its time-out. connect(2) alone would
+/// fail at once.
 #[test]
 fn a_full_queue_is_waited_for() {
     let (_folder, address) = place();
@@ -193,7 +194,7 @@ fn a_full_queue_is_waited_for() {
     socket.bind(&socket2::SockAddr::unix(path(&address)).unwrap()).unwrap();
     socket.listen(0).unwrap();
     let listener = UnixListener::from(std::os::fd::OwnedFd::from(socket));
-    // The queue of the system has room for one more than the configured size.
+    // The queue holds one connection more than the configured size.
     let first = UnixStream::connect(path(&address)).unwrap();
     let given_up = run(&["send", "--timeout", "200ms", &address, "hello"], b"");
     assert_eq!(given_up.code(), Some(4));
@@ -239,7 +240,8 @@ fn nc_and_socat_are_served() {
     assert_eq!(server.program.finish().code(), Some(0));
 }
 
-/// A guest who gives no name in a chat gets a unique one, although there are no ports.
+/// A user who gives no name in a chat gets a unique one, although Unix sockets have no ports to
+/// make it unique.
 #[test]
 fn guests_of_a_chat_without_a_name_get_unique_names() {
     let (folder, address) = place();
@@ -256,7 +258,7 @@ fn guests_of_a_chat_without_a_name_get_unique_names() {
     assert_eq!(names, ["User_1", "User_2", "User_3"]);
 }
 
-/// Returns the name under which a guest has joined; the guest stays.
+/// Returns the name under which a guest has joined. The guest stays in the chat.
 fn joined(mut stream: UnixStream) -> String {
     let (mut heard, mut byte) = (String::new(), [0]);
     while !heard.ends_with(" joined the chat") {

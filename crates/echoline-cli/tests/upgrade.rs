@@ -1,5 +1,5 @@
-//! SIGUSR2: another process takes the service over. Clients notice neither a successful nor a
-//! failed upgrade.
+//! Tests of SIGUSR2: another process takes over the service. Clients notice neither a successful
+//! nor a failed upgrade.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod programs;
@@ -200,21 +200,21 @@ fn no_client_notices_an_upgrade() {
     assert!(first.wait().unwrap().success());
     signal("TERM", newest);
     wait_for("the end of the newest process", || !is_running(newest));
-    assert!(!service.path("ready").exists(), "the last one takes the ready file along");
+    assert!(!service.path("ready").exists(), "the last process removes the ready file");
 }
 
-/// A new program that ends, hangs, or ends just after it was ready: the old one continues to serve,
+/// If a new program ends, hangs, or ends just after it was ready, the old one continues to serve,
 /// logs the reason, and can still be upgraded.
 #[test]
 fn a_bad_program_leaves_the_old_one_serving() {
-    // Long enough for a program to start on a busy machine.
+    // 5 s is long enough for a program to start on a busy machine.
     let mut service = Service::start(&["--upgrade-timeout", "5s"]);
     let mut there = service.connect();
     let old = service.current();
     for (script, sentence) in [
         ("exit 3", "ended (exit status: 3)"),
         ("exec sleep 1000", "was not ready within 5s (--upgrade-timeout)"),
-        // The script reports that it is ready, and then ends.
+        // This successor reports that it is ready, and then ends.
         ("printf R >&0; exit 4", "was ready, and then ended (exit status: 4)"),
         ("exec 0</dev/null; exec sleep 1000", "ended (signal: 9 (SIGKILL))"),
     ] {
@@ -229,7 +229,9 @@ fn a_bad_program_leaves_the_old_one_serving() {
     }
     fs::remove_file(service.path("echoline")).unwrap();
     signal("USR2", old);
-    wait_for("a file that is missed", || service.log().contains("No such file or directory"));
+    wait_for("an error about the missing file", || {
+        service.log().contains("No such file or directory")
+    });
     fs::write(service.path("echoline"), "").unwrap();
     service.restore();
     service.upgrade();
@@ -289,7 +291,7 @@ fn the_file_of_a_unix_socket_goes_with_the_last_process() {
     wait_for("the end of the new process", || !is_running(newest));
     assert!(!path.exists(), "the new process owned the file");
     // The first process still has a client, but must have no listening socket.
-    assert!(TcpStream::connect(address).is_err(), "nobody listens any more");
+    assert!(TcpStream::connect(address).is_err(), "a process still listens");
     old.ask("to the old still");
 }
 
@@ -316,7 +318,7 @@ fn every_socket_keeps_its_address() {
     wait_for("the new process to be ready", || answer(admin, "/readyz").contains(" 200 "));
     for _ in 0..50 {
         let line = answer(admin, "/readyz");
-        assert!(line.contains(" 200 "), "the old process answers still: {line}");
+        assert!(line.contains(" 200 "), "the old process still answers: {line}");
     }
     there.ask("after");
     drop(there);
@@ -384,8 +386,8 @@ fn heard(manager: &UnixDatagram) -> String {
     String::from_utf8_lossy(&message[..length]).into_owned()
 }
 
-/// The people of a chat cannot be in two processes, so the request is refused, and the chat goes
-/// on.
+/// The users of a chat cannot be in two processes. So an upgrade of a chat is refused, and the chat
+/// continues.
 #[test]
 fn a_chat_refuses_an_upgrade_with_a_reason() {
     let folder = tempfile::tempdir().unwrap();

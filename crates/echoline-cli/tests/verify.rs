@@ -1,4 +1,4 @@
-//! `echoline chat verify` as a program: its output about transcripts, and its exit codes.
+//! Tests of the program `echoline chat verify`: its output about transcripts, and its exit codes.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 use std::process::{Command, Output};

@@ -1,4 +1,4 @@
-//! `echoline chat --web`: the page's files and headers, access checks, and the page's messages.
+//! Tests of `echoline chat --web`: the files, headers and messages of the page, and access checks.
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may")]
 
 mod programs;
@@ -24,7 +24,7 @@ fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     lines.filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value).next()
 }
 
-/// Fault 65: the headers that prevent user text from running as a script.
+/// Fault 65: every answer has the headers that prevent user text from running as a script.
 #[test]
 fn every_answer_has_its_headers() {
     let chat = WebChat::start(&[]);
@@ -104,7 +104,7 @@ fn the_page_shows_text_as_text() {
         ] {
             assert!(!text.contains(way), "{}: {way}", path.display());
         }
-        // Nothing is loaded from another site; the name of SVG is only a name.
+        // Nothing is loaded from another site. The namespace of SVG is not an address.
         let elsewhere = text.replace("http://www.w3.org/2000/svg", "");
         assert!(!elsewhere.contains("http://") && !elsewhere.contains("//cdn"), "{path:?}");
         let is_page = path.extension().is_some_and(|ending| ending == "html");
@@ -154,7 +154,7 @@ fn only_the_pages_own_origin_gets_a_socket() {
     let own = web.to_string();
     let port = web.port();
     assert_eq!(open(&own, &format!("Origin: http://{own}\r\n")), "101");
-    assert_eq!(open(&own, &format!("Origin: https://{own}\r\n")), "101", "a proxy took TLS off");
+    assert_eq!(open(&own, &format!("Origin: https://{own}\r\n")), "101", "a proxy ended TLS");
     assert_eq!(open(&own, "Origin: https://chat.example\r\n"), "101");
     assert_eq!(open("chat.example", "Origin: https://chat.example\r\n"), "101");
     let foreign = [
@@ -171,7 +171,7 @@ fn only_the_pages_own_origin_gets_a_socket() {
     for origin in foreign {
         assert_eq!(open(&own, &format!("Origin: {origin}\r\n")), "403", "{origin:?}");
     }
-    assert_eq!(open(&own, ""), "403", "a browser always says where a page is from");
+    assert_eq!(open(&own, ""), "403", "a browser always sends the Origin header");
     assert_eq!(open(&own, &format!("Origin: http://{own}\r\nOrigin: http://{own}\r\n")), "403");
     for host in ["evil.example", "192.0.2.1:80", "localhost.evil.example"] {
         let host = format!("{host}:{port}");
@@ -403,9 +403,9 @@ fn abuse_ends_one_connection() {
     let unmasked = [0x81, 2, b'{', b'}'];
     assert_eq!(abuse(&chat, &unmasked), Some(1002));
     assert_eq!(abuse(&chat, &frame(0x89, &[b'x'; 126])), Some(1002), "a ping of 126 bytes");
-    assert_eq!(abuse(&chat, &frame(0x83, b"{}")), Some(1002), "an opcode that is none");
+    assert_eq!(abuse(&chat, &frame(0x83, b"{}")), Some(1002), "an undefined opcode");
     assert_eq!(abuse(&chat, &frame(0xc1, b"{}")), Some(1002), "a compressed message");
-    assert_eq!(abuse(&chat, &frame(0x80, b"{}")), Some(1002), "a rest without a beginning");
+    assert_eq!(abuse(&chat, &frame(0x80, b"{}")), Some(1002), "a continuation alone");
     assert_eq!(abuse(&chat, &frame(0x81, &[0xff, 0xfe])), Some(1007), "not UTF-8");
     assert_eq!(abuse(&chat, &frame(0x88, &1000_u16.to_be_bytes())), Some(1000));
     // A frame header that announces 2^63 bytes reserves no memory.
@@ -416,8 +416,8 @@ fn abuse_ends_one_connection() {
     ann.until_said("still here");
 }
 
-/// Fault 66: messages that are too long are refused, in any pieces. A message whose bytes arrive
-/// one by one is a message like any other.
+/// Fault 66: messages that are too long are refused, in however many frames they arrive. A message
+/// whose bytes arrive one by one is accepted.
 #[test]
 fn long_messages_and_small_pieces() {
     let chat = WebChat::start(&[]);
@@ -488,8 +488,8 @@ fn the_log_shows_the_link_for_browsers() {
         ask(host.parse().unwrap(), &format!("{head}\r\n\r\n"))
     };
     assert_eq!(status(&get("web page at http://", "/").0), "200");
-    // The browser has the page before the server has closed the connection.
-    wait_for("the browser to be gone", || {
+    // The browser may have received the page before the server closes the connection.
+    wait_for("the connection of the browser to end", || {
         get("admin on http://", "/metrics").1.contains("\necholine_connections_open 0\n")
     });
     program.signal("TERM");

@@ -1,4 +1,4 @@
-//! A page that loses its connection gets exactly what it missed: no gap, nothing twice.
+//! Tests that a page that loses its connection gets exactly the missed lines: each of them once.
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may")]
 
 mod programs;
@@ -13,7 +13,8 @@ use std::thread;
 use serde_json::{Value, json};
 use web_harness::{Socket, WebChat};
 
-/// A page as its script behaves: it keeps the token and the last line of each room.
+/// A client that behaves like the script of the page: it keeps the token and the last line of each
+/// room.
 struct Page {
     socket: Socket,
     token: String,
@@ -25,7 +26,8 @@ struct Page {
     missed: u64,
 }
 
-/// The number of lines by which the speaker may be ahead of the page: fewer than the chat keeps.
+/// The number of lines by which the speaker may be ahead of the page. The chat keeps more lines
+/// than this.
 const AHEAD_MAX: usize = 1000;
 
 impl Page {
@@ -53,7 +55,7 @@ impl Page {
         old.0.get_ref().try_clone().unwrap()
     }
 
-    /// Handles one message. Returns an error if there was none.
+    /// Handles one message. Returns an error if the connection has ended.
     fn take(&mut self) -> Result<(), String> {
         let message = self.socket.try_next()?;
         let Some(number) = message["number"].as_u64() else {
@@ -62,7 +64,7 @@ impl Page {
             return Ok(());
         };
         if self.last.0 > 0 {
-            assert_eq!(self.missed, 0, "the chat keeps more than is spoken ahead");
+            assert_eq!(self.missed, 0, "the chat keeps all lines that the page may miss");
             assert_eq!(number, self.last.0 + 1, "after {:?}: {message}", self.last);
         }
         self.last = (number, message["time_ms"].as_u64().unwrap());
@@ -116,15 +118,15 @@ fn an_interrupted_page_misses_nothing() {
         }
         seen.store(page.said.len(), Ordering::Relaxed);
         match chance.below(3) {
-            // The network fails without the server knowing: bytes in transit are lost.
+            // The network fails, and the server does not notice. Bytes in transit are lost.
             0 => hanging.push(page.come_back(&chat)),
-            // Bytes that had arrived are lost with the connection: it is reset.
+            // The connection is reset, and received bytes that were not read are lost.
             1 => {
                 let stream = page.socket.0.get_ref();
                 socket2::SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO)).unwrap();
                 drop(page.come_back(&chat));
             }
-            // Closed in the middle of a frame.
+            // The connection is closed in the middle of a frame.
             _ => {
                 let stream = page.socket.0.get_mut();
                 let mut part = vec![0; 1 + chance.below(200) as usize];
@@ -145,7 +147,7 @@ fn an_interrupted_page_misses_nothing() {
     }
 }
 
-/// If the room has dropped lines in the meantime, the page gets their number in their place.
+/// If the room has dropped lines in the meantime, the page gets the number of missed lines instead.
 #[test]
 fn dropped_lines_are_counted() {
     let chat = WebChat::start(&["--flood", "off", "--history", "10"]);
@@ -167,7 +169,7 @@ fn dropped_lines_are_counted() {
     page.welcome();
     let missed = page.socket.until_kind("missed");
     let first = page.socket.until("a line", |message| message["number"].is_u64());
-    // ann left: line 3; then 50 lines, and a new name.
+    // Line 3 reports that ann left. It is followed by 50 lines and a notice of a new name.
     assert_eq!(missed["count"].as_u64().unwrap(), first["number"].as_u64().unwrap() - number - 1);
 }
 
@@ -181,7 +183,7 @@ fn a_token_stays_with_its_page() {
         page.come_back(&chat);
         assert_eq!(page.token, token);
     }
-    // The old connection was told that its user has moved, and not to reconnect.
+    // The old connection gets a message that its user has moved and that it must not reconnect.
     let mut other = chat.socket();
     other.send(&json!({ "token": token }));
     assert_eq!(other.next()["kind"], "welcome");
@@ -198,7 +200,7 @@ fn a_token_stays_with_its_page() {
     assert_eq!(stranger.next()["kind"], "welcome");
 }
 
-/// A restarted server numbers lines from 1 again, and its lines are distinguished from earlier
+/// A restarted server numbers lines from 1 again. The page distinguishes its lines from earlier
 /// ones.
 #[test]
 fn a_room_that_starts_again_is_recognised() {

@@ -1,4 +1,4 @@
-//! WebSocket from outside: clients of other libraries, wrong clients, pages of other sites.
+//! Tests of WebSocket: clients of other libraries, faulty clients, and pages of other sites.
 #![allow(clippy::unwrap_used)]
 
 mod programs;
@@ -34,7 +34,8 @@ fn hear(client: &mut WebSocket<TcpStream>) -> String {
     }
 }
 
-/// Reads up to the Close that ends the connection; returns the messages before it as well.
+/// Reads up to the Close frame that ends the connection. Returns the messages before it, and the
+/// frame.
 fn hear_close(client: &mut WebSocket<TcpStream>) -> (Vec<Message>, Option<CloseFrame>) {
     let mut before = Vec::new();
     loop {
@@ -94,7 +95,7 @@ fn request(host: &str, more: &str) -> String {
     )
 }
 
-/// Returns the whole answer to a request after which the connection ends.
+/// Sends a request, and returns everything that the server sends until it closes the connection.
 fn ask(address: &str, request: &str) -> String {
     let mut stream = TcpStream::connect(host(address)).unwrap();
     stream.set_read_timeout(Some(LIMIT)).unwrap();
@@ -260,7 +261,7 @@ fn regression_loopback_is_judged_by_the_bound_address() {
         ("127.1:0", "403"),
         ("0x7f.1:0", "403"),
         ("[::ffff:127.0.0.1]:0", "403"),
-        // Issue 12, item 19: also not at an address that other machines can reach.
+        // Issue 12, item 19: the name is also refused at an address that other hosts can reach.
         ("0.0.0.0:0", "403"),
     ] {
         let server = EchoServer::start_at(&format!("ws://{listen}"), &[]);
@@ -313,7 +314,7 @@ fn attack_a_rebound_name_reaches_no_chat_at_a_public_address() {
     assert!(answer.contains(remedy), "{answer}");
 }
 
-/// Fault 66: a client that is no WebSocket client gets one sentence in HTTP.
+/// Fault 66: a client that does not speak WebSocket gets an HTTP response with one sentence.
 #[test]
 fn a_plain_http_request_gets_an_explanation() {
     let server = EchoServer::start_at("ws://127.0.0.1:0/echo", &[]);
@@ -360,7 +361,7 @@ fn send_and_load_speak_it() {
     }
 }
 
-/// Any number of lines, the last one without a line end: no answer is lost at the end.
+/// A large input, whose last line has no line end, comes back without a lost answer.
 #[test]
 fn a_large_input_comes_back() {
     let server = EchoServer::start_at("ws://127.0.0.1:0", &["--mode", "raw"]);
@@ -388,7 +389,7 @@ fn a_client_reports_a_wrong_server() {
     }
 }
 
-/// Fault 23: in a chat, a line end in a message also starts a second line of the same author.
+/// Fault 23: in a chat too, a line end within a message starts another line of the same author.
 #[test]
 fn a_chat_over_websocket_attributes_every_line() {
     let folder = tempfile::tempdir().unwrap();

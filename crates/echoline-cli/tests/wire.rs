@@ -1,4 +1,5 @@
-//! Faults on the wire: peers that are slow, half closed, greedy, or gone, over real sockets.
+//! Tests of faults on the network, over real sockets: peers that are slow, half-closed, send too
+//! much or have vanished.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod support;
@@ -30,7 +31,7 @@ fn a_line_must_end_in_time() {
     for client in &mut slow {
         assert_eq!(client.rest(), TIMEOUT);
         let after = start.elapsed();
-        assert!(after >= millis(950) && after < millis(3500), "given up after {after:?}");
+        assert!(after >= millis(950) && after < millis(3500), "disconnected after {after:?}");
     }
     good.ask("still here");
     drop((slow, good));
@@ -43,7 +44,7 @@ fn a_line_must_end_in_time() {
 #[test]
 fn silence_ends_at_the_idle_timeout() {
     let server = Server::start(&["--idle-timeout", "1s"]);
-    // Measured before the server can start its timer.
+    // The measured time begins before the server can start its timer.
     let start = now();
     let mut silent = server.connect();
     let watching = std::thread::spawn(move || (silent.rest(), start.elapsed()));
@@ -54,13 +55,13 @@ fn silence_ends_at_the_idle_timeout() {
     }
     let (words, after) = watching.join().unwrap();
     assert_eq!(words, TIMEOUT);
-    assert!(after >= millis(1000) && after < millis(3500), "given up after {after:?}");
+    assert!(after >= millis(1000) && after < millis(3500), "disconnected after {after:?}");
     drop(awake);
     assert_eq!(server.stop().count("idle_timeout"), 1);
 }
 
-/// Fault 19: a line of exactly the limit is accepted, and one more byte is not. The line end never
-/// counts.
+/// Fault 19: a line of exactly the limit is accepted, and one more byte is not. The line end does
+/// not count.
 #[test]
 fn the_limit_of_a_line_is_exact() {
     let server = Server::start(&["--max-line", "1000"]);
@@ -109,7 +110,7 @@ fn endless_line(server: &Server) {
         (0..64).take_while(|_| socket.write_all(&piece).is_ok()).count()
     });
     assert_eq!(client.line(), "Line too long (limit 65536 bytes). Goodbye!\n");
-    assert!(sending.join().unwrap() < 64, "all of it was taken");
+    assert!(sending.join().unwrap() < 64, "the server read everything");
 }
 
 /// Fault 20: a last line that ends with the stream instead of a line end is echoed too.
@@ -154,7 +155,7 @@ fn a_reset_at_any_byte_ends_one_connection() {
 }
 
 /// Fault 29: a client that has finished sending still gets all of its echo, however slowly it
-/// takes it.
+/// reads.
 #[test]
 fn all_of_the_echo_comes_after_a_half_close() {
     const BYTES: usize = 64 * 1024 * 1024;
@@ -173,7 +174,7 @@ fn all_of_the_echo_comes_after_a_half_close() {
     let (mut noise, mut wanted, mut got) = (Noise::same(SEED), [0; 4096], [0; 4096]);
     for number in 0..BYTES / wanted.len() {
         if number % 512 == 0 {
-            // Long enough that all buffers on the way are full now and then.
+            // The pauses are long enough that all buffers on the path fill up now and then.
             pause(millis(20));
         }
         noise.fill(&mut wanted);
@@ -198,13 +199,14 @@ fn read_exact(client: &mut Client, mut buffer: &mut [u8]) {
 fn a_half_closed_connection_sleeps() {
     let server = Server::start(&["--mode", "command"]);
     let taking_nothing = server.connect();
-    // A server that gets no processor for a while also reads nothing.
+    // The server must read nothing for a second. If it only waits for a processor, it reads again
+    // earlier.
     stuff_with_lines(&taking_nothing, millis(1000));
     taking_nothing.finish_sending();
     let mut lingering = server.connect();
     lingering.send("quit\n");
     assert!(lingering.rest().ends_with("Goodbye!\r\n"));
-    until("the server has done what there was", || {
+    until("the server is idle", || {
         let used = processor_time(server.id());
         pause(millis(100));
         processor_time(server.id()) == used
@@ -215,8 +217,8 @@ fn a_half_closed_connection_sleeps() {
     assert!(used < millis(100), "{used:?} of processor time for nothing");
 }
 
-/// Busy polling is bounded: it keeps a core busy while there is something to do, and sleeps soon
-/// after.
+/// Busy polling is bounded: a thread polls while messages arrive, and sleeps soon after the last
+/// one.
 #[test]
 fn busy_polling_ends_when_nothing_comes() {
     let server = Server::start(&["--workers", "1", "--busy-poll", "300ms"]);
@@ -294,8 +296,8 @@ fn a_client_that_never_reads_is_disconnected() {
     }
 }
 
-/// Fault 34: a receive window of a few bytes cuts every reply to pieces; put together, they are the
-/// same bytes in the same order.
+/// Fault 34: a receive window of a few bytes splits every reply into pieces, which contain the same
+/// bytes in the same order.
 #[test]
 fn a_tiny_window_changes_no_reply() {
     let server = Server::start(&["--workers", "1"]);
@@ -311,13 +313,13 @@ fn a_tiny_window_changes_no_reply() {
                 socket.shutdown(std::net::Shutdown::Write).unwrap();
             });
             scope.spawn(move || {
-                assert!(client.rest() == lines("Echo: "), "client {number} got something else");
+                assert!(client.rest() == lines("Echo: "), "client {number} got other bytes");
             });
         }
     });
 }
 
-/// Fault 35: the last message of the server always arrives, although the client goes on sending.
+/// Fault 35: the last message of the server always arrives, even if the client continues to send.
 #[test]
 fn the_last_message_is_not_lost_to_a_reset() {
     const GOODBYE: &str = "Line too long (limit 1000 bytes). Goodbye!\n";
@@ -325,8 +327,8 @@ fn the_last_message_is_not_lost_to_a_reset() {
     for round in 0..200 {
         let mut client = server.connect();
         let few = round % 2 == 0;
-        // 1 MiB is more than the server still reads, so the client may get nothing after the
-        // goodbye.
+        // 1 MiB is more than the server reads after its goodbye, so the client's own sending may
+        // fail.
         let more = "and on\n".repeat(if few { 16 * 1024 } else { 150 * 1024 });
         let mut socket = client.socket();
         let sending = std::thread::spawn(move || {
@@ -336,7 +338,7 @@ fn the_last_message_is_not_lost_to_a_reset() {
         assert_eq!(client.line(), GOODBYE, "round {round}");
         let sent = sending.join().unwrap();
         if few {
-            // A client that has not read the goodbye yet may go on for a moment, without a reset.
+            // A client that has not read the goodbye yet may send a little more without a reset.
             sent.expect("the server takes the rest");
             assert_eq!(client.rest(), "", "round {round}");
             client.send("and on\n");
@@ -357,14 +359,14 @@ fn writing_to_a_closed_client_ends() {
     for round in 0..60 {
         let mut stream = TcpStream::connect(server.address()).unwrap();
         stream.set_write_timeout(Some(millis(20))).unwrap();
-        // Only as much as fits in the buffers on the way is written, and nothing of it is read.
+        // This writes at most as many bytes as the buffers hold, and the client reads no reply.
         let _ = stream.write(&vec![b'x'; 1 << (round % 23)]);
         drop(stream);
     }
     until("all have ended", || descriptors(server.id()) <= before + 1);
     let used = processor_time(server.id());
     pause(millis(500));
-    assert!(processor_time(server.id()) - used < millis(50), "something goes on writing");
+    assert!(processor_time(server.id()) - used < millis(50), "it is still writing");
     witness.send("here\n");
     assert_eq!(witness.line(), "here\n");
     drop(witness);
@@ -398,7 +400,7 @@ fn small_writes_do_not_stall() {
     let mut trips = Vec::new();
     for round in 0..100 {
         let start = now();
-        // At some of these intervals a line arrives while the previous answer is not yet
+        // With some of these intervals, a line arrives while the previous answer is not yet
         // acknowledged, and no later line carries the acknowledgement.
         for word in ["one\n", "two\n", "three\n", "four\n"] {
             client.send(word);
@@ -414,9 +416,9 @@ fn small_writes_do_not_stall() {
     assert!(trips[50] < millis(30), "median {:?}", trips[50]);
 }
 
-/// Fault 39: the program asks the system to send small writes at once. (Issue 11, item 46: on
-/// loopback the stall of the test above hardly ever occurs, so this test looks for the call
-/// itself.)
+/// Fault 39: the program sets TCP_NODELAY, so that the system sends small writes at once. Issue 11,
+/// item 46: on loopback the stall of the previous test rarely occurs, so this test looks for the
+/// system call itself.
 #[test]
 fn regression_connections_send_small_writes_at_once() {
     if !has("strace") {
@@ -437,7 +439,7 @@ fn regression_connections_send_small_writes_at_once() {
     });
 }
 
-/// Waits actively, for a time that is shorter than a thread can sleep.
+/// Busy-waits, for times that are too short for a sleep.
 fn spin(length: Duration) {
     let start = now();
     while start.elapsed() < length {

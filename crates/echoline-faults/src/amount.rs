@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use echoline_base::amount;
 
-/// Longer than any test waits, and short enough that sums do not overflow.
+/// The maximum duration in a plan. No test waits for so long, and sums of such durations do not
+/// overflow.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// More than any test sends.
+/// The maximum number of bytes in a plan. No test sends as many.
 const BYTES_MAX: u64 = 1 << 40;
 
 /// Parses a duration: `50ms`, `1.5s`, `200us`, `1h30m`. The resolution is one microsecond, the
@@ -35,7 +36,8 @@ mod tests {
     use super::*;
     use echoline_base::amount::{ExactBytes, ExactTime};
 
-    /// Issue 11, item 44: a plan parses amounts as a flag does; a bare number is not a time in it.
+    /// Issue 11, item 44: a plan parses amounts as a flag does, except that a number without a unit
+    /// is not a time.
     #[test]
     fn regression_what_people_write_is_read() {
         assert_eq!(parse_time("50ms"), Some(Duration::from_millis(50)));

@@ -23,7 +23,8 @@ use super::selector::{MessageCarrier, MessageFaults, RuleSelector};
 pub struct DatagramFaults {
     incoming: DirectionFaults,
     outgoing: DirectionFaults,
-    /// When the plan took effect; `None` until the first datagram after a change of plan.
+    /// The time at which the plan took effect. `None` until the first datagram after a change of
+    /// plan.
     since: Option<Duration>,
 }
 
@@ -33,11 +34,11 @@ pub struct DatagramFaults {
 pub struct DatagramFate {
     /// The number of copies to pass on: 0 (lost), 1 or 2.
     pub copies: u8,
-    /// The length in bytes to which it is cut.
+    /// The length in bytes to which the datagram is cut.
     pub length: usize,
-    /// The delay before it is passed on.
+    /// The delay before the datagram is passed on.
     pub delay: Duration,
-    /// The maximum wait, after that delay, for another datagram to pass it.
+    /// If another datagram must pass first: the maximum wait for it, after that delay.
     pub hold: Option<Duration>,
 }
 
@@ -50,7 +51,7 @@ struct DirectionFaults {
 }
 
 impl DatagramFaults {
-    /// Creates the faults of another socket. The plan counts each socket as a connection.
+    /// Creates the faults of the next socket. The plan counts each socket as a connection.
     #[must_use]
     pub fn new(faults: &Faults) -> Self {
         Self::with_faults(faults.next_connection())
@@ -73,13 +74,13 @@ impl DatagramFaults {
         self.incoming.selector.is_empty() && self.outgoing.selector.is_empty()
     }
 
-    /// Decides about `datagram`, and changes its bytes if that is planned. The time of a rule such
-    /// as `after=5s` counts as over.
+    /// Decides about `datagram`, and changes its bytes if the plan says so. A rule with a time,
+    /// such as `after=5s`, applies as if that time were over.
     pub fn fate(&mut self, direction: Direction, datagram: &mut [u8]) -> DatagramFate {
         self.fate_at(Duration::MAX, direction, datagram)
     }
 
-    /// Does the same as [`fate`](Self::fate) at a given time, measured from the opening of the
+    /// Works like [`fate`](Self::fate), at the time `now`, which counts from the opening of the
     /// socket.
     pub fn fate_at(
         &mut self,

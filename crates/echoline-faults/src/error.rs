@@ -1,4 +1,4 @@
-//! The errors in a plan, each explained in one sentence. Pure.
+//! The errors in a plan. Each of them prints as one sentence. Pure.
 
 use super::kind::FaultKind;
 use super::plan::RULES_MAX;
@@ -20,7 +20,8 @@ pub(crate) const KEYS: &[&str] = &[
     "layer",
 ];
 
-/// The error in the text of a plan. It prints as one sentence that shows the text and the fix.
+/// The error in the text of a plan. It prints as one sentence, which shows the wrong text and how
+/// to correct it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FaultError {
@@ -30,9 +31,9 @@ pub enum FaultError {
     /// No fault has this name.
     #[error("'{rule}': there is no fault '{kind}'{}", hint(.nearest))]
     UnknownKind {
-        /// The rule as it was written.
+        /// The text of the rule.
         rule: String,
-        /// Its first word.
+        /// The first word of the rule.
         kind: String,
         /// The most similar kind of fault.
         nearest: Option<&'static str>,
@@ -40,7 +41,7 @@ pub enum FaultError {
     /// No rule accepts a key of this name.
     #[error("'{rule}': there is no '{key}'{}", key_hint(.nearest))]
     UnknownKey {
-        /// The rule as it was written.
+        /// The text of the rule.
         rule: String,
         /// The key.
         key: String,
@@ -50,7 +51,7 @@ pub enum FaultError {
     /// The value of a key is invalid.
     #[error("'{rule}': '{value}' is not a {wanted}")]
     WrongValue {
-        /// The rule as it was written.
+        /// The text of the rule.
         rule: String,
         /// The invalid value.
         value: String,
@@ -60,7 +61,7 @@ pub enum FaultError {
     /// The key occurs twice.
     #[error("'{rule}': '{key}' occurs twice; keep one of them")]
     Twice {
-        /// The rule as it was written.
+        /// The text of the rule.
         rule: String,
         /// The key.
         key: String,
@@ -68,7 +69,7 @@ pub enum FaultError {
     /// This fault does not accept the key.
     #[error("'{rule}': {kind} takes no {key}; leave it out, as in '{}'", .kind.example())]
     Misplaced {
-        /// The rule as it was written.
+        /// The text of the rule.
         rule: String,
         /// The fault.
         kind: FaultKind,
@@ -78,7 +79,7 @@ pub enum FaultError {
     /// A value that the fault requires is missing.
     #[error("'{rule}': {kind} needs {what}: write for example '{}'", .kind.example())]
     Missing {
-        /// The rule as it was written.
+        /// The text of the rule.
         rule: String,
         /// The fault.
         kind: FaultKind,

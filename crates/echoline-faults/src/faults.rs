@@ -1,5 +1,5 @@
-//! The current plan of a server. It can be replaced at run time, and counts the injected faults.
-//! Pure.
+//! The current plan of a server, which can be replaced at run time, and the counts of injected
+//! faults. Pure.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -36,13 +36,13 @@ type FaultTotals = [AtomicU64; FaultKind::ALL.len()];
 #[derive(Debug)]
 struct CurrentPlan {
     plan_version: Arc<PlanVersion>,
-    /// The number of connections that it has decided about.
+    /// The number of connections that the plan has decided about.
     connections: u64,
     /// The number of these connections that each rule chose.
     chosen: Vec<u64>,
 }
 
-/// A plan with its number and its counts, which the connections share.
+/// A plan with its version and its counts. All connections under this plan share it.
 pub(crate) struct PlanVersion {
     pub plan: FaultPlan,
     version: u64,
@@ -59,7 +59,8 @@ pub struct ConnectionFaults {
     pub(crate) plan_version: Arc<PlanVersion>,
     /// The number of the connection, counted from 1.
     connection: u64,
-    /// One bit for each rule that applies to connections: whether it has chosen this one.
+    /// One bit for each rule. The bit is set if the rule applies to connections and has chosen this
+    /// one.
     chosen: u64,
 }
 
@@ -147,9 +148,9 @@ impl CurrentPlan {
         Self { plan_version: Arc::new(plan_version), connections: 0, chosen }
     }
 
-    /// Counts the next connection and returns its number, with one bit for each rule that chooses
-    /// it. The caller holds the lock, so that `count=3` chooses the same three connections in every
-    /// run.
+    /// Counts the next connection. Returns its number, and a word in which the bit of each rule
+    /// that chooses it is set. The caller holds the lock, so that `count=3` chooses the same three
+    /// connections in every run.
     fn next_connection(&mut self) -> (u64, u64) {
         self.connections += 1;
         let connection = self.connections;
@@ -197,7 +198,8 @@ impl ConnectionFaults {
         self.faults.0.version.load(Ordering::Acquire) != self.plan_version.version
     }
 
-    /// Returns the decision of the current plan about the connection.
+    /// Returns the decision of the current plan about the connection, which counts as a new one for
+    /// that plan.
     pub fn renewed(&self) -> Self {
         self.faults.next_connection()
     }
@@ -229,8 +231,8 @@ impl ConnectionFaults {
         self.plan_version.random(index, &[self.connection, direction, message])
     }
 
-    /// Returns whether a rule refuses the connection, and counts that fault. The caller then resets
-    /// the connection before it sends a byte.
+    /// Returns whether a rule refuses the connection, and counts that fault. If so, the caller
+    /// resets the connection before it sends a byte.
     pub fn refuse(&self) -> bool {
         let rules = &self.plan_version.plan.rules;
         let refuses = |index: &usize| rules[*index].fault == Fault::Refuse;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::datagram::DatagramFate;
 
-/// Held datagrams, each until its due time or until another datagram has passed. Times are relative
-/// to an arbitrary start. The caller bounds [`len`](Self::len).
+/// Holds datagrams, each until its due time or until another datagram has passed. Times are
+/// relative to an arbitrary start. The caller bounds [`len`](Self::len).
 #[derive(Debug)]
 pub struct HeldDatagrams<T> {
     items: BTreeMap<u64, T>,
@@ -38,8 +38,8 @@ impl<T> HeldDatagrams<T> {
         }
     }
 
-    /// Notes that a datagram that was not held has passed, which releases the datagrams that waited
-    /// for one.
+    /// Records that a datagram has passed without being held. This releases the datagrams that wait
+    /// until another one has passed.
     pub fn passed(&mut self, now: Duration) {
         for number in self.waiting.drain(..) {
             if self.items.contains_key(&number) {
@@ -48,7 +48,7 @@ impl<T> HeldDatagrams<T> {
         }
     }
 
-    /// Returns the next datagram that is due.
+    /// Removes and returns the next datagram that is due.
     pub fn pop(&mut self, now: Duration) -> Option<T> {
         loop {
             let Reverse((at, number)) = *self.due.peek()?;
@@ -56,7 +56,7 @@ impl<T> HeldDatagrams<T> {
                 return None;
             }
             self.due.pop();
-            // A datagram that another one has passed is in `due` twice: the second time it is gone.
+            // A datagram that was released early is in `due` twice. Its second entry finds no item.
             if let Some(item) = self.items.remove(&number) {
                 self.waiting.retain(|waiting| *waiting != number);
                 return Some(item);

@@ -24,13 +24,13 @@ pub enum FaultKind {
     Reset,
     /// One direction of the connection ends (FIN).
     HalfClose,
-    /// Nothing passes for a time, or for ever.
+    /// Nothing passes for a given time, or forever.
     Stall,
     /// Input is read slowly.
     SlowRead,
     /// Output is written slowly.
     SlowWrite,
-    /// The connection is reset as soon as it was accepted.
+    /// The connection is reset as soon as it is accepted.
     Refuse,
 }
 
@@ -46,9 +46,10 @@ pub enum Direction {
 /// The unit that a rule counts and chooses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Per {
-    /// Connections. A chosen connection has the fault once, or on all of its messages.
+    /// The rule counts and chooses connections. A chosen connection has the fault once, or in all
+    /// of its messages.
     Connection,
-    /// Messages.
+    /// The rule counts and chooses messages.
     Message,
 }
 
@@ -70,7 +71,7 @@ impl FaultKind {
         Self::Refuse,
     ];
 
-    /// Returns the word for it in plans, in the log and in metrics, for example `half-close`.
+    /// Returns the name of the kind in plans, in the log and in metrics, for example `half-close`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -122,12 +123,12 @@ impl FaultKind {
         matches!(self, Delay | Drop | Duplicate | Reorder | Corrupt | Truncate)
     }
 
-    /// Returns the default direction of a rule.
+    /// Returns the default direction of a rule of this kind.
     pub(super) const fn direction(self) -> Direction {
         if matches!(self, Self::SlowRead) { Direction::In } else { Direction::Out }
     }
 
-    /// Returns the unit that is counted and chosen unless the rule states another.
+    /// Returns the default unit of a rule of this kind.
     pub(super) const fn per(self) -> Per {
         use FaultKind::{HalfClose, Refuse, Reset, SlowRead, SlowWrite, Stall};
         match self {
@@ -136,7 +137,7 @@ impl FaultKind {
         }
     }
 
-    /// Returns its index in [`ALL`](Self::ALL).
+    /// Returns the index of the kind in [`ALL`](Self::ALL).
     pub(super) const fn index(self) -> usize {
         self as usize
     }

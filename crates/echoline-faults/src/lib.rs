@@ -5,7 +5,8 @@
 //! faults, independent of timing and of packet boundaries: each decision is a hash of the seed, the
 //! rule, the connection's number, the direction and the message's number.
 //!
-//! This crate decides and queues; it has no sockets and no clock. The main types, in reading order:
+//! This crate decides about faults and queues bytes. It uses no sockets and no clock. The main
+//! types, in reading order:
 //!
 //! * A [`FaultPlan`] is a list of [`FaultRule`]s. A rule has a [`Fault`] and its [`Conditions`].
 //! * [`Faults`] is the active plan of a server. It can be replaced at run time and counts the
@@ -17,8 +18,8 @@
 //!
 //! For a connection, the server calls [`Faults::next_connection`] and creates a pipe for each
 //! direction. It pushes the bytes that it reads or writes into the pipe, with the current time.
-//! Then it follows the [`NextAction`] of the pipe: pass bytes on, wait, end the stream, or reset
-//! the connection.
+//! Then it does what the [`NextAction`] of the pipe says: it passes bytes on, waits, ends the
+//! stream, or resets the connection.
 
 mod amount;
 mod datagram;

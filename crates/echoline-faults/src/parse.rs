@@ -11,10 +11,10 @@ use super::kind::{Direction, Per};
 use super::plan::{Conditions, Fault, FaultLayer, FaultPlan, FaultRule, RULES_MAX};
 use echoline_base::amount::{self, ExactTime};
 
-/// The default of the maximum time for which `reorder` holds a datagram.
+/// The maximum time for which `reorder` holds a datagram, if the rule states none.
 const REORDER_LONGEST: Duration = Duration::from_millis(50);
 
-/// The pause between two pieces, so that the peer receives them one by one.
+/// The default pause between two pieces. It lets the peer receive them one by one.
 const SPLIT_GAP: Duration = Duration::from_millis(1);
 
 /// The minimum similarity at which a known word is suggested for an unknown one.
@@ -86,7 +86,7 @@ impl FromStr for FaultRule {
     }
 }
 
-/// The keys of one rule; parsing removes each key that it recognizes.
+/// The keys of one rule. Parsing removes each key that it recognizes.
 struct Pairs<'a> {
     rule: &'a str,
     kind: FaultKind,
@@ -172,7 +172,7 @@ impl<'a> Pairs<'a> {
 
     fn when(&mut self) -> Result<Conditions, FaultError> {
         let default = Conditions::default();
-        // A connection is refused before any byte passes, so `after` makes no sense.
+        // A connection is refused before any byte passes, so `refuse` does not accept `after`.
         let after = match self.kind {
             FaultKind::Refuse => None,
             _ => self.take("after", AN_AFTER, parse_after)?,
@@ -193,7 +193,7 @@ impl<'a> Pairs<'a> {
     fn direction(&mut self) -> Result<Direction, FaultError> {
         let default = self.kind.direction();
         match self.kind {
-            // Their names imply the direction.
+            // The names of these kinds imply the direction.
             FaultKind::SlowRead | FaultKind::SlowWrite | FaultKind::Refuse => Ok(default),
             _ => {
                 let read = |text: &str| match text {
@@ -242,7 +242,7 @@ impl<'a> Pairs<'a> {
         Ok(layer.unwrap_or_default())
     }
 
-    /// The value of `key`, if the rule has it.
+    /// Removes `key` from the rule and returns its value, if the rule has this key.
     fn take<T>(
         &mut self,
         key: &str,

@@ -14,28 +14,29 @@ const MESSAGE_MAX: u64 = 64 * 1024;
 /// The maximum number of queued bytes. Beyond it the sender has to wait.
 const QUEUE_MAX: usize = 256 * 1024;
 
-/// The same for a slow direction. It is small, so that the sender notices a slow reader.
+/// The maximum number of queued bytes in a slow direction. It is small, so that the sender notices
+/// a slow reader.
 const SLOW_QUEUE_MAX: usize = 4 * 1024;
 
 /// The maximum length of an unlimited stall, so that every stall ends.
 const STALL_LONGEST: Duration = Duration::from_secs(60 * 60);
 
-/// One direction of a connection. Bytes are pushed in and come out later, changed or not at all.
-/// Times are relative to an arbitrary start.
+/// One direction of a connection with faults. Bytes that are pushed in come out later, are changed,
+/// or are lost. Times are relative to an arbitrary start.
 #[derive(Debug)]
 pub struct FaultPipe {
     direction: Direction,
     selector: RuleSelector,
-    /// Faults that happen once, after a number of bytes.
+    /// Faults that happen once, after a number of bytes or a time.
     triggers: Vec<Trigger>,
     carrier: MessageCarrier,
-    /// When the current plan took effect.
+    /// The time at which the current plan took effect.
     since: Duration,
     /// Bytes that were pushed under the current plan, including lost ones.
     passed: u64,
     message: Option<PipedMessage>,
     queue: TimedQueue,
-    /// The direction has ended. Further bytes are discarded.
+    /// Whether the direction has ended. Further bytes are then discarded.
     closed: bool,
 }
 
@@ -45,21 +46,21 @@ struct PipedMessage {
     message_faults: MessageFaults,
     /// The length so far, in bytes.
     length: u64,
-    /// The bytes to send once more when the message ends, if it is duplicated.
+    /// The bytes to send once more when the message ends, if the message is duplicated.
     copy: Vec<u8>,
 }
 
 #[derive(Debug)]
 struct Trigger {
     rule: usize,
-    /// The number of bytes that pass first.
+    /// The number of bytes that pass before the trigger.
     at: u64,
-    /// The earliest time. At this time the trigger fires even if no bytes come.
+    /// The earliest time of the trigger. It then fires even if no bytes arrive.
     due: Option<Duration>,
 }
 
 impl FaultPipe {
-    /// Returns the faults of one direction of a connection, at its start.
+    /// Creates the pipe of one direction of a new connection.
     pub fn new(faults: ConnectionFaults, direction: Direction, carrier: MessageCarrier) -> Self {
         let selector = RuleSelector::new(faults, direction, carrier);
         let triggers = triggers(&selector, Duration::ZERO);
@@ -99,7 +100,7 @@ impl FaultPipe {
         most.saturating_sub(self.queue.len())
     }
 
-    /// Takes bytes in and applies the faults of their messages.
+    /// Appends bytes to the pipe and applies the faults of their messages.
     pub fn push(&mut self, mut bytes: &[u8], now: Duration) {
         while !bytes.is_empty() && !self.closed {
             let message = self.message.get_or_insert_with(|| PipedMessage {
@@ -137,7 +138,8 @@ impl FaultPipe {
         }
     }
 
-    /// Switches to another plan. Bytes that wait because of the old plan are passed on at once.
+    /// Switches to another plan. Bytes that are queued because of the old plan are passed on at
+    /// once.
     pub fn apply_plan(&mut self, faults: ConnectionFaults, now: Duration) {
         self.queue.release(now);
         if let Some(message) = &mut self.message {
@@ -153,7 +155,7 @@ impl FaultPipe {
         }
     }
 
-    /// Fires the triggers whose time has come, even if no bytes come.
+    /// Fires the triggers whose time has come, even if no bytes arrive.
     pub fn fire_timed(&mut self, now: Duration) {
         if self.timed_at().is_some_and(|at| at <= now) {
             self.fire(now, |trigger| trigger.due.is_some());
@@ -187,7 +189,7 @@ impl FaultPipe {
         most.and_then(|most| usize::try_from(most).ok()).unwrap_or(line).min(line)
     }
 
-    /// Takes in bytes of one message, between two triggers.
+    /// Appends bytes of one message. No trigger lies within them.
     fn take(&mut self, piece: &[u8], now: Duration) {
         let Some(message) = &mut self.message else { return };
         let position = message.length;
@@ -289,7 +291,7 @@ impl MessageFaults {
         }
         let Some((bytes, gap)) = self.split else { return Pacing::AtOnce };
         let size = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX);
-        // Cuts are at fixed positions of the message, independent of how it arrived.
+        // The message is cut at fixed positions, however its bytes arrived.
         Pacing::Pieces { first: size(bytes - position % bytes), bytes: size(bytes), gap }
     }
 }

@@ -33,14 +33,14 @@ pub struct FaultPlan {
 pub struct FaultRule {
     /// The fault.
     pub fault: Fault,
-    /// The connections or messages that it affects.
+    /// The connections or messages that the rule affects.
     pub when: Conditions,
-    /// The direction of the bytes that it affects.
+    /// The direction of the bytes that the rule affects.
     pub direction: Direction,
-    /// The unit that is counted and chosen.
+    /// The unit that the rule counts and chooses.
     pub per: Per,
-    /// Bytes of a message that pass before the fault, if it changes the message or ends its
-    /// connection there.
+    /// The number of bytes of a message that pass before the fault. It applies to faults that
+    /// change a message or end its connection.
     pub offset: u64,
     /// Whether the fault is above or below TLS and WebSocket.
     pub layer: FaultLayer,
@@ -56,11 +56,11 @@ pub enum FaultLayer {
     Socket,
 }
 
-/// A fault. A message is a line, 64 KiB without a line end, or a datagram.
+/// A fault. A message is a line (at most 64 KiB of it) or a datagram.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
-    /// A message is delayed by a random time between these two.
+    /// A message is delayed by a random time between these two bounds.
     Delay {
         /// The minimum.
         shortest: Duration,
@@ -73,9 +73,9 @@ pub enum Fault {
     Duplicate,
     /// A datagram waits until another one has passed, at most for this time.
     Reorder(Duration),
-    /// One bit is flipped in each of this number of bytes; a line end stays unchanged.
+    /// One bit is flipped in each of this number of bytes. A line end stays unchanged.
     Corrupt(u64),
-    /// A message is cut to this number of bytes and its line end.
+    /// A message is cut to this number of bytes. Its line end stays.
     Truncate(u64),
     /// A message arrives in pieces.
     Split {
@@ -88,16 +88,18 @@ pub enum Fault {
     Reset,
     /// The direction ends: for `Out` the peer sees the end of the stream, for `In` this end does.
     HalfClose,
-    /// Nothing passes for this time; `None`: for ever.
+    /// Nothing passes for this time, or forever if it is `None`.
     Stall(Option<Duration>),
-    /// Bytes pass at this rate, in bytes per second. `slow-read` is `In`, `slow-write` is `Out`.
+    /// Bytes pass at this rate, in bytes per second. `slow-read` has the direction `In`, and
+    /// `slow-write` has `Out`.
     Slow(u64),
-    /// The connection is reset as soon as it was accepted, before any handshake.
+    /// The connection is reset as soon as it is accepted, before any handshake.
     Refuse,
 }
 
-/// The conditions of a rule, all of which must hold for a connection or message. Both are counted
-/// from 1, messages separately for each connection and direction.
+/// The conditions of a rule. The rule affects a connection or a message if all of them hold.
+/// Connections and messages are counted from 1, messages separately for each connection and
+/// direction.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Conditions {
@@ -105,22 +107,23 @@ pub struct Conditions {
     pub probability: f64,
     /// The number of connections or messages to skip. The other conditions count from the next one.
     pub skip: u64,
-    /// Matches only the first N.
+    /// If set, only the first N connections or messages match.
     pub first: Option<NonZeroU64>,
-    /// Matches only every Nth.
+    /// If set, only every Nth connection or message matches.
     pub every: Option<NonZeroU64>,
-    /// Matches only the Nth.
+    /// If set, only the Nth connection or message matches.
     pub at: Option<NonZeroU64>,
     /// The maximum number of faults: per server for connections, per connection for messages.
     pub count: Option<NonZeroU64>,
-    /// Bytes of the connection, in the rule's direction, that pass unchanged first.
+    /// The number of bytes of the connection, in the direction of the rule, that pass unchanged
+    /// first.
     pub after: u64,
     /// The minimum age of the connection (for datagrams: of the socket).
     pub after_time: Duration,
 }
 
 impl FaultPlan {
-    /// Its rules, in the order in which they were written.
+    /// Returns the rules of the plan, in the order in which they were written.
     #[must_use]
     pub fn rules(&self) -> &[FaultRule] {
         &self.rules
@@ -156,8 +159,8 @@ impl FaultRule {
 }
 
 impl Conditions {
-    /// Returns whether the counting conditions hold for the connection or message with this number.
-    /// Probability and `count` are checked separately.
+    /// Returns whether `skip`, `first`, `every` and `at` hold for the connection or message with
+    /// this number. The probability and `count` are checked elsewhere.
     pub(super) fn is_turn(&self, number: u64) -> bool {
         let Some(number) = number.checked_sub(self.skip).filter(|&number| number > 0) else {
             return false;
@@ -211,7 +214,7 @@ impl fmt::Display for FaultRule {
     }
 }
 
-/// Prints the value after the kind.
+/// Prints the value that follows the kind in a rule.
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,9 +1,9 @@
-//! The queue of one direction: bytes in order, each piece with its due time. Pure.
+//! The queue of one direction. It keeps bytes in order, and each piece has a due time. Pure.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// A time that never comes.
+/// A time that is never reached.
 pub(crate) const NEVER: Duration = Duration::MAX;
 
 /// The number of pieces per second at a limited rate. Small pieces make a slow stream steady.
@@ -13,9 +13,9 @@ const PIECES_PER_SECOND: u64 = 100;
 #[derive(Debug, Default)]
 pub(crate) struct TimedQueue {
     items: VecDeque<QueueItem>,
-    /// The number of bytes in it.
+    /// The number of queued bytes.
     length: usize,
-    /// The time at which the last item has been passed on completely.
+    /// The time at which the last item will have been passed on completely.
     last: Duration,
 }
 
@@ -30,7 +30,8 @@ enum QueueItem {
     Reset {
         at: Duration,
     },
-    /// Nothing passes until the plan changes. At `until` the connection is reset.
+    /// Nothing passes until the plan changes. If it has not changed at `until`, the connection is
+    /// reset.
     Stalled {
         until: Duration,
     },
@@ -46,7 +47,7 @@ struct PacedBytes {
     taken: usize,
 }
 
-/// The pacing of bytes.
+/// The times at which bytes are passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pacing {
     AtOnce,
@@ -57,7 +58,7 @@ pub(crate) enum Pacing {
         bytes: usize,
         gap: Duration,
     },
-    /// This number of bytes per second.
+    /// A constant rate, in bytes per second.
     Rate(u64),
 }
 
@@ -85,7 +86,7 @@ impl TimedQueue {
         self.items.is_empty()
     }
 
-    /// Appends bytes that pass after `delay` at the earliest.
+    /// Appends bytes. They are passed on after `delay` at the earliest.
     pub(crate) fn push(&mut self, bytes: &[u8], now: Duration, delay: Duration, pacing: Pacing) {
         if bytes.is_empty() {
             return;
@@ -103,19 +104,19 @@ impl TimedQueue {
         self.items.push_back(QueueItem::Bytes(batch));
     }
 
-    /// Delays everything that is appended from now on by `length`.
+    /// Delays all later items by `length`.
     pub(crate) fn pause(&mut self, now: Duration, length: Duration) {
         self.last = self.last.max(now).saturating_add(length);
     }
 
-    /// Blocks everything that is appended from now on; after `limit` the connection is reset.
+    /// Blocks all later items. After `limit` the connection is reset.
     pub(crate) fn stall(&mut self, now: Duration, limit: Duration) {
         let until = self.last.max(now).saturating_add(limit);
         self.items.push_back(QueueItem::Stalled { until });
         self.last = NEVER;
     }
 
-    /// Ends a stall at `limit` at the latest.
+    /// Shortens stalls so that they end at `limit` at the latest.
     pub(crate) fn hurry(&mut self, limit: Duration) {
         for item in &mut self.items {
             if let QueueItem::Stalled { until } = item {
@@ -134,7 +135,7 @@ impl TimedQueue {
         self.items.push_back(QueueItem::Reset { at: self.last.max(now) });
     }
 
-    /// Makes everything due now, and ends a stall.
+    /// Makes all items due now, and ends stalls.
     pub(crate) fn release(&mut self, now: Duration) {
         self.items.retain(|item| !matches!(item, QueueItem::Stalled { .. }));
         for item in &mut self.items {

@@ -21,9 +21,9 @@ pub(crate) struct RuleSelector {
 #[derive(Debug)]
 struct RuleState {
     index: usize,
-    /// Messages that began after the rule's first `after` bytes.
+    /// The number of messages that began after the first `after` bytes of the connection.
     messages: u64,
-    /// The number of these messages that it chose.
+    /// The number of these messages that the rule chose.
     chosen: u64,
 }
 
@@ -38,14 +38,14 @@ pub enum MessageCarrier {
     Datagrams,
 }
 
-/// The faults of one message, over all rules.
+/// The faults of one message, from all rules.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct MessageFaults {
     pub is_dropped: bool,
     pub is_duplicated: bool,
     /// The sum of all delays.
     pub delay: Duration,
-    /// The maximum wait for another datagram to pass.
+    /// If another datagram must pass first: the maximum wait for it.
     pub hold: Option<Duration>,
     /// The number of bytes to which the message is cut.
     pub length: Option<u64>,
@@ -54,7 +54,8 @@ pub(crate) struct MessageFaults {
     /// The maximum rate in bytes per second.
     pub rate: Option<u64>,
     pub corruptions: Vec<Corruption>,
-    /// Rules that act on the connection, each with the bytes of the message that pass first.
+    /// Rules that end or stop the connection. Each has the number of bytes of the message that pass
+    /// first.
     pub triggers: Vec<(usize, u64)>,
 }
 
@@ -105,8 +106,8 @@ impl RuleSelector {
         self.is_slow
     }
 
-    /// Returns the rules that affect this connection once. Each comes with the number of bytes and
-    /// the time that must pass first.
+    /// Returns the rules that affect this connection once, each with the number of bytes and the
+    /// time that must pass first.
     pub(crate) fn triggers(&self) -> impl Iterator<Item = (usize, u64, Duration)> {
         let rules = self.rules.iter().map(|state| state.index);
         rules.filter_map(|index| {
@@ -116,8 +117,8 @@ impl RuleSelector {
         })
     }
 
-    /// Counts the next message and returns its faults. It begins after `passed` bytes, when the
-    /// plan has been active for `age`.
+    /// Counts the next message and returns its faults. The message begins after `passed` bytes,
+    /// when the plan has been active for `age`.
     pub(crate) fn next(&mut self, passed: u64, age: Duration) -> MessageFaults {
         let mut message_faults = MessageFaults::default();
         let direction = if self.direction == Direction::In { 0 } else { 1 };
@@ -129,12 +130,12 @@ impl RuleSelector {
             }
             state.messages += 1;
             let mut random = self.faults.random(state.index, direction, state.messages);
-            // Always drawn, because the following random numbers belong to the fault itself.
+            // This number is always drawn, because the random numbers after it belong to the fault
+            // itself.
             let lucky = random.fraction() >= when.probability;
             let spent = when.count.is_some_and(|count| state.chosen >= count.get());
             let hit = match rule.per {
-                // The connection was chosen earlier. Faults that end or stop it are among its
-                // `triggers`.
+                // The connection was chosen earlier. Faults that end or stop it are in `triggers`.
                 Per::Connection => !ends_or_stops(&rule.fault),
                 Per::Message => !lucky && !spent && when.is_turn(state.messages),
             };
@@ -150,7 +151,7 @@ impl RuleSelector {
     }
 }
 
-/// Returns whether the fault ends or stops the connection, instead of changing a message.
+/// Returns whether the fault ends or stops the connection. All other faults change a message.
 fn ends_or_stops(fault: &Fault) -> bool {
     matches!(fault, Fault::Reset | Fault::HalfClose | Fault::Stall(_))
 }
@@ -176,7 +177,7 @@ impl MessageFaults {
             Fault::Reset | Fault::HalfClose | Fault::Stall(_) => {
                 self.triggers.push((index, offset))
             }
-            // Decided when the connection was accepted.
+            // The plan decides about this fault when the connection is accepted.
             Fault::Refuse => {}
         }
     }

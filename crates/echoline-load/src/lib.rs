@@ -43,7 +43,7 @@
 //!
 //! # Structure
 //!
-//! Pure modules decide and count. They take the time as an argument and know no socket:
+//! These modules are pure: they decide and count, take the time as an argument, and use no sockets:
 //!
 //! * [`message`]: the messages, and the replies that are expected;
 //! * [`schedule`]: the times at which messages are due;
@@ -58,12 +58,12 @@
 //!
 //! 1. A worker's thread runs many clients. Each opens its connections and waits for the common
 //!    start.
-//! 2. The client's share of the schedule tells which message is due, and since when.
-//! 3. The exchange sends the message, and keeps it as in flight with its intended time and its
-//!    start.
-//! 4. Received bytes are checked against the oldest message in flight as they arrive.
-//! 5. The result is settled in the worker's record: the ledger counts the outcome, and the
-//!    histograms count latency (from the intended time) and service time (from the start).
+//! 2. The client's share of the schedule determines which message is due, and since when.
+//! 3. The exchange sends the message, and records its intended time and the time at which it was
+//!    sent.
+//! 4. As bytes arrive, they are checked against the oldest message in flight.
+//! 5. The result is added to the worker's record. The ledger counts the outcome. The histograms
+//!    count the latency (from the intended time) and the service time (from the time of sending).
 //! 6. At the end [`run()`] merges the records of all workers. [`LoadReport`] adds the settings and
 //!    the warnings.
 
@@ -83,7 +83,7 @@ pub use report::{LoadReport, RunComparison};
 pub use run::{RunProgress, run};
 pub use schedule::{Pacer, Rate};
 pub use search::find_max;
-pub use settings::LoadSettings;
+pub use settings::{BusyPoll, LoadSettings};
 pub use statistics::{Percentile, RunRecord};
 pub use target::Targets;
 pub use verdict::{MeasurementWarning, Metric, Objectives};

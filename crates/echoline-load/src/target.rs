@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use echoline::Address;
 use echoline::transport::Transport;
 
-/// The family of the addresses that are used.
+/// The address family of connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum IpFamily {
     /// IPv4 and IPv6.
@@ -17,14 +17,14 @@ pub enum IpFamily {
     Ipv6,
 }
 
-/// When names are resolved, and the order in which their addresses are used.
+/// The times at which names are resolved, and the order in which addresses are used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ResolvePolicy {
     /// Names are resolved once; each connection tries the addresses in the resolver's order.
     #[default]
     Once,
-    /// Names are resolved once. Each connection begins with the next address, so that all get their
-    /// share.
+    /// Names are resolved once. Each connection begins with the next address, so that all addresses
+    /// get their share.
     Rotate,
     /// Names are resolved for each connection.
     Each,
@@ -35,31 +35,32 @@ pub enum ResolvePolicy {
 pub struct Targets {
     /// The addresses of the servers. Clients use them in turn.
     pub addresses: Vec<Address>,
-    /// The transport of each of `addresses`; plain if there are fewer. A scheme that needs a
-    /// protocol which its transport does not have is an error.
+    /// The transport of each address in `addresses`, in the same order. Addresses without an entry
+    /// use a plain transport. Connecting fails if the scheme of an address needs a protocol that
+    /// its transport does not have.
     pub transports: Vec<Transport>,
-    /// The family of the addresses that are used.
+    /// The address family of connections.
     pub family: IpFamily,
-    /// When names are resolved, and the order in which their addresses are used.
+    /// The times at which names are resolved, and the order in which addresses are used.
     pub resolve: ResolvePolicy,
-    /// Local addresses, used in turn; if empty, the system chooses. Each has its own ports, so that
-    /// more of them allow more connections.
+    /// Local addresses, used in turn. If empty, the system chooses. Each address has its own ports,
+    /// so more addresses allow more connections.
     pub sources: Vec<IpAddr>,
-    /// Options of each socket.
+    /// The options of each socket.
     pub socket: SocketOptions,
 }
 
-/// Socket options that change the measurement.
+/// The socket options that affect the measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SocketOptions {
-    /// `TCP_NODELAY`. Without it, a message of two packets waits for the acknowledgement of the
-    /// first.
+    /// `TCP_NODELAY`. Without it, the second packet of a message waits for the acknowledgement of
+    /// the first.
     pub nodelay: bool,
-    /// `SO_SNDBUF` in bytes; `None` for the system's.
+    /// `SO_SNDBUF` in bytes; `None` for the default of the system.
     pub send_buffer: Option<u32>,
-    /// `SO_RCVBUF` in bytes; `None` for the system's.
+    /// `SO_RCVBUF` in bytes; `None` for the default of the system.
     pub receive_buffer: Option<u32>,
-    /// Ends connections with a reset, which frees the local port, instead of a FIN, which keeps it
+    /// Ends connections with a reset, which frees the local port at once. A FIN would keep the port
     /// in TIME_WAIT for a minute.
     pub reset: bool,
 }

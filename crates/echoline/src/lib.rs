@@ -1,6 +1,6 @@
 //! Servers for line protocols over TCP, Unix sockets, TLS, WebSocket and UDP.
 //!
-//! A handler is an `async fn` that reads a line, decides, and writes. The types around it bring
+//! A handler is an `async fn` that reads lines and writes answers. The types of this crate provide
 //! limits, deadlines, bounded buffers and an orderly end:
 //!
 //! ```
@@ -41,20 +41,20 @@
 //! 1. [`Server`] accepts connections and runs a handler for each. [`Server::bind`] is enough for a
 //!    plain TCP or Unix socket; a [`Listener`] with a [`transport`] adds TLS, WebSocket or a PROXY
 //!    header. [`Server::serve`] ends on a signal or a [`Shutdown`] handle and returns a [`Report`].
-//! 2. [`Connection`] is what a handler gets: it reads lines or bytes, and writes. It works over any
-//!    byte stream, so a handler is tested without a socket ([`testing`]).
+//! 2. A handler gets a [`Connection`], which reads lines or bytes, and writes. It works over any
+//!    byte stream, so a handler can be tested without a socket ([`testing`]).
 //! 3. [`Limits`] bounds everything: connections, bytes of a line, time, unsent bytes.
 //!    [`LiveLimits`] changes the limits of a running server.
-//! 4. [`Closed`] names every end of a connection: a limit, an error of the peer or of the system, a
-//!    panic of the handler, or the end of the server. A handler passes it on with `?`.
+//! 4. [`Closed`] is the reason why a connection ended: a limit, an error of the peer or of the
+//!    system, a panic of the handler, or the end of the server. A handler passes it on with `?`.
 //!
 //! # The way of one line
 //!
 //! 1. The accepting task of the [`Server`] accepts a connection. It checks [`Limits`], and gives
 //!    the socket to one of the worker threads.
 //! 2. The steps of the listener's [`transport`] run, such as the TLS handshake.
-//! 3. The handler starts with a [`Connection`] and calls [`Connection::read_line`]. That waits,
-//!    with the time-outs of [`Limits`], until a whole line has arrived, and counts it for
+//! 3. The handler starts with a [`Connection`] and calls [`Connection::read_line`]. This waits,
+//!    with the time-outs of [`Limits`], until a whole line has arrived, and counts the line for
 //!    [`metrics`].
 //! 4. [`Connection::write_line_parts`] puts the answer into a bounded buffer. The buffer is written
 //!    when the handler waits for the next line, so that the answers to many lines share one write.
@@ -123,7 +123,8 @@ pub mod faults {
 #[cfg_attr(docsrs, doc(cfg(feature = "proxy")))]
 pub mod proxy {
     pub use crate::transport::proxy::{
-        AcceptProxy, ProxyHeader, ProxyHeaderError, ProxySource, ProxyVersion, SendProxy,
+        AcceptProxy, ProxyFacts, ProxyHeader, ProxyHeaderError, ProxySource, ProxyTls, ProxyTlv,
+        ProxyVersion, SendProxy,
     };
 }
 
@@ -138,10 +139,15 @@ pub mod site {
 #[cfg(feature = "tls")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
 pub mod tls {
+    pub use crate::transport::TlsFacts;
     pub use crate::transport::tls::{
-        Authorities, Certificates, ClientAuth, Identity, Resumption, TlsClient, TlsError,
-        TlsServerConfig, Trust,
+        AltName, Authorities, Certificates, ClientAuth, Fingerprint, Identity, InvalidFingerprint,
+        PeerCertificate, Resumption, TlsClient, TlsError, TlsServerConfig, Trust, UnknownName,
     };
+    /// The TLS library, in the version that this crate uses, for
+    /// [`TlsServerConfig::from_rustls`] and [`TlsClient::from_rustls`].
+    #[doc(no_inline)]
+    pub use rustls;
 }
 
 /// WebSocket (RFC 6455) on both sides.
@@ -149,17 +155,19 @@ pub mod tls {
 #[cfg_attr(docsrs, doc(cfg(feature = "websocket")))]
 pub mod websocket {
     pub use crate::transport::websocket::{
-        AcceptWebSocket, Framing, OpenWebSocket, OriginDenied, OriginPolicy, WebSocket,
+        AcceptWebSocket, Framing, InvalidSubprotocol, OpenWebSocket, OriginDenied, OriginPolicy,
+        WebSocket, WebSocketFacts,
     };
 }
 
 /// Parts that the other crates of the workspace use. They may change with any release.
 #[doc(hidden)]
 pub mod internals {
-    pub use crate::listener::address::is_loopback;
+    pub use crate::listener::address::{is_loopback, unresolved};
     pub use crate::server::signals::{Hangup, Signals, handle_signal};
     pub use crate::server::workers::spawn_with_runtime;
     pub use crate::timer::alarm::{Alarm, Precision};
+    pub use crate::timer::polling::{Polling, PollingUse};
     pub use crate::transport::fault::{DatagramFate, DatagramFaults, HeldDatagrams};
     #[cfg(feature = "websocket")]
     pub use crate::transport::websocket::origin_policy::{Host, HostKind, is_same_origin};

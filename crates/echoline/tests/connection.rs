@@ -16,7 +16,7 @@ use tokio::io::{
 };
 use tokio::time::{Instant, advance, sleep, timeout};
 
-/// A connection with `limits` and the other end of its stream.
+/// Returns a connection with `limits` and the other end of its stream.
 fn pair(limits: Limits) -> (Connection<DuplexStream>, DuplexStream) {
     let (here, there) = duplex(8);
     (Connection::accepted(here, limits, Eol::Lf, Farewell::Sentences, Shutdown::new()), there)
@@ -26,7 +26,7 @@ fn seconds(number: u64) -> Option<Duration> {
     Some(Duration::from_secs(number))
 }
 
-/// Writes `bytes`, ends the stream, and returns all output.
+/// Writes `bytes`, ends the stream, and returns everything that the connection sends.
 async fn converse(mut peer: DuplexStream, bytes: Vec<u8>) -> Vec<u8> {
     let (mut from, mut to) = tokio::io::split(&mut peer);
     let mut heard = Vec::new();
@@ -114,7 +114,7 @@ async fn a_silent_client_times_out_with_a_message() {
     client.read_line().await.unwrap();
     sleep(Duration::from_secs(10)).await;
     assert_eq!(client.read_line().await, Err(Closed::IdleTimeout));
-    assert_eq!(start.elapsed().as_secs(), 70, "the wait begins when the server waits");
+    assert_eq!(start.elapsed().as_secs(), 70, "the time-out counts from the start of the read");
     let closing = tokio::spawn(client.close());
     let mut heard = String::new();
     peer.read_to_string(&mut heard).await.unwrap();
@@ -135,7 +135,7 @@ async fn after_a_time_out_the_connection_can_be_used() {
     drop(client);
     let mut heard = String::new();
     peer.read_to_string(&mut heard).await.unwrap();
-    assert_eq!(heard, "ping\n", "no last words about a time-out that was survived");
+    assert_eq!(heard, "ping\n", "no farewell, because the connection did not time out");
 }
 
 /// Fault 16: the deadline applies to the whole line. Single bytes do not extend it.
@@ -225,7 +225,7 @@ async fn a_late_timer_gives_the_peer_more_time() {
     tokio::task::yield_now().await;
     advance(Duration::from_secs(600)).await;
     tokio::task::yield_now().await;
-    assert!(!reading.is_finished(), "timed out for our own sleep");
+    assert!(!reading.is_finished(), "timed out because the server was asleep");
     peer.write_all(b"still here\n").await.unwrap();
     assert_eq!(reading.await.unwrap().unwrap().unwrap(), *b"still here");
 }
@@ -405,7 +405,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counting<S> {
     }
 }
 
-/// Fault 39: the replies to one packet leave in one packet.
+/// Fault 39: the replies to the messages of one packet are sent in one packet.
 #[tokio::test]
 async fn replies_to_one_packet_are_one_write() {
     let (here, mut peer) = duplex(64 * 1024);

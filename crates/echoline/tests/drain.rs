@@ -9,10 +9,11 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
-/// Longer than a draining connection waits for more input.
+/// A time that is longer than a draining connection waits for more input.
 const LONGER_THAN_DRAIN: Duration = Duration::from_secs(1);
 
-/// Runs `handler` over a stream. Returns its task, the other end, and the handle that drains it.
+/// Runs `handler` over a stream. Returns the task of the handler, the other end of the stream, and
+/// the handle that starts a drain.
 fn serve<F, T>(
     handler: impl FnOnce(Connection<DuplexStream>) -> F,
 ) -> (JoinHandle<T>, DuplexStream, Shutdown)
@@ -50,7 +51,7 @@ async fn a_drain_answers_what_has_begun() {
     sleep(Duration::from_millis(1)).await;
     shutdown.drain();
     sleep(LONGER_THAN_DRAIN).await;
-    assert!(!serving.is_finished(), "it waits for the rest of the line");
+    assert!(!serving.is_finished(), "the drain waits for the rest of the line");
     peer.write_all(b"nd\n").await.unwrap();
     let mut rest = String::new();
     peer.read_to_string(&mut rest).await.unwrap();
@@ -58,7 +59,7 @@ async fn a_drain_answers_what_has_begun() {
     assert_eq!(serving.await.unwrap(), Err(Closed::Drained));
 }
 
-/// Issue 15, item 4: a drain waits for a message; an abort does not.
+/// Issue 15, item 4: a drain waits for the end of a message, and an abort does not.
 #[tokio::test(start_paused = true)]
 async fn a_drain_waits_for_a_message_until_it_aborts() {
     async fn message(mut client: Connection<DuplexStream>) -> Result<(), Closed> {
@@ -111,7 +112,7 @@ async fn a_ticker_ends_as_drained() {
     assert_eq!((heard.as_str(), start.elapsed().as_millis()), ("tick\n", 1500));
 }
 
-/// A stream made from a connection is drained like its reads, unless it is in a message.
+/// A drain ends the stream made from a connection, unless a message is in progress.
 #[tokio::test(start_paused = true)]
 async fn a_byte_stream_is_drained_between_messages_only() {
     for in_message in [false, true] {
@@ -137,7 +138,7 @@ async fn a_byte_stream_is_drained_between_messages_only() {
     }
 }
 
-/// Owned halves in tasks that no server wakes learn of a drain and of an abort.
+/// Owned halves notice a drain and an abort, even in tasks that no server wakes.
 #[tokio::test(start_paused = true)]
 async fn owned_halves_are_drained_and_aborted() {
     for aborts in [false, true] {

@@ -1,5 +1,5 @@
-//! The echo modes over a stream with a capacity of eight bytes, compared with a second
-//! implementation of their rule.
+//! Tests of the echo modes over a stream with a capacity of eight bytes. A second, simple
+//! implementation predicts the output.
 
 #![allow(clippy::unwrap_used)]
 
@@ -55,7 +55,7 @@ fn input() -> impl Strategy<Value = Vec<u8>> {
     proptest::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
 }
 
-/// A second, simple implementation of line mode.
+/// Returns the expected output of line mode. This is a second, simple implementation.
 fn expected(dialogue: &EchoDialogue, input: &[u8]) -> Vec<u8> {
     let eol = dialogue.eol.as_str();
     let mut heard: Vec<u8> =

@@ -9,20 +9,20 @@ use std::time::Duration;
 use echoline::faults::{FaultStream, Faults};
 use echoline::{Closed, Connection, Eol, Farewell, Limits, Shutdown};
 use proptest::prelude::*;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex};
 use tokio::time::{Instant, advance, timeout};
 
 fn faults(plan: &str) -> Faults {
     Faults::new(plan.parse().unwrap(), 1)
 }
 
-/// A stream with the faults of `plan`, and its other end.
+/// Returns a stream with the faults of `plan`, and its other end.
 fn pair(plan: &str) -> (FaultStream<DuplexStream>, DuplexStream) {
     let (here, there) = duplex(8);
     (FaultStream::new(here, &faults(plan)), there)
 }
 
-/// A connection with the faults of `plan`, as a server makes it.
+/// Returns a connection with the faults of `plan`, as a server makes it, and the other end.
 fn served(plan: &str) -> (Connection<FaultStream<DuplexStream>>, DuplexStream) {
     let (stream, there) = pair(plan);
     (
@@ -37,8 +37,11 @@ fn served(plan: &str) -> (Connection<FaultStream<DuplexStream>>, DuplexStream) {
     )
 }
 
-/// Echoes the lines of `client` to their end.
-async fn echo(mut client: Connection<FaultStream<DuplexStream>>) -> Result<(), Closed> {
+/// Echoes the lines of `client` until its stream ends.
+async fn echo<S>(mut client: Connection<S>) -> Result<(), Closed>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     while let Some(line) = client.read_line().await? {
         client.write_line_parts(&[&line]).await?;
     }
@@ -101,7 +104,7 @@ async fn each_way_to_end_is_seen_on_both_sides() {
     assert_eq!((heard.as_str(), result), ("one\ntw\n", Ok(())));
 }
 
-/// Output that was written before a reset arrives before it, even if a line is delayed.
+/// Output that was written before a reset arrives before that reset, even if a line is delayed.
 #[tokio::test(start_paused = true)]
 async fn a_reset_of_the_input_waits_for_delayed_output() {
     let plan = "reset after=4 direction=in\ndelay=3ms at=1";
@@ -151,12 +154,40 @@ async fn a_stall_holds_the_stream_for_its_time_or_until_the_end() {
     assert_eq!(start.elapsed().as_secs(), 60);
 }
 
+/// The drain ends a stall whether it begins before the client leaves, or after.
+#[tokio::test(start_paused = true)]
+async fn a_drain_does_not_wait_for_the_stall_of_a_client_that_has_left() {
+    for drains_first in [false, true] {
+        let (here, mut peer) = duplex(8);
+        let (limits, shutdown) = (Limits::default(), Shutdown::new());
+        let client =
+            Connection::accepted(here, limits, Eol::Lf, Farewell::Sentences, shutdown.clone());
+        let planned = faults("stall after=2 direction=out");
+        let client = client.layer(|here| FaultStream::new(here, &planned));
+        let mut serving = tokio::spawn(echo(client));
+        peer.write_all(b"one\n").await.unwrap();
+        peer.read_exact(&mut [0; 2]).await.unwrap();
+        if drains_first {
+            shutdown.drain();
+        }
+        peer.shutdown().await.unwrap();
+        if !drains_first {
+            let waited = timeout(Duration::from_secs(30), &mut serving).await;
+            assert!(waited.is_err(), "a stall holds the end of the connection");
+            shutdown.drain();
+        }
+        let start = Instant::now();
+        assert_eq!(serving.await.unwrap(), Ok(()));
+        assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_writer_waits_behind_a_stall() {
     let (mut stream, _peer) = pair("stall");
     let bytes = vec![0; 1 << 20];
     let written = timeout(Duration::from_secs(60), stream.write_all(&bytes)).await;
-    assert!(written.is_err(), "a megabyte was taken over while nothing passes");
+    assert!(written.is_err(), "a megabyte was accepted while nothing passes");
     let (mut slow, mut peer) = pair("slow-write rate=1KiB/s");
     let start = Instant::now();
     let reading = tokio::spawn(async move {
@@ -186,7 +217,7 @@ async fn a_slow_reader_makes_the_peer_wait() {
     assert!(sent > Duration::from_secs(4), "{sent:?}");
 }
 
-/// A peer that reads nothing cannot delay the end of a stream for ever.
+/// A peer that reads nothing cannot delay the end of a stream forever.
 #[tokio::test(start_paused = true)]
 async fn the_end_of_a_stream_is_bounded_in_time() {
     let (mut stream, _peer) = pair("split=1 gap=1ms");

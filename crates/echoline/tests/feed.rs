@@ -106,7 +106,7 @@ async fn feeding_is_cancel_safe() {
             let mut lines = Vec::new();
             while lines.len() < 2 {
                 let wait = connection.read_line_feeding(|outlet, cx| pieces.poll(outlet, cx));
-                // Polled once or twice, then dropped.
+                // The wait is polled once or twice and then dropped.
                 tokio::select! {
                     biased;
                     line = wait => lines.push(line.unwrap().unwrap()),
@@ -148,8 +148,8 @@ async fn a_feed_stops_for_a_peer_that_takes_nothing() {
     }
 }
 
-/// A peer that takes one byte within the time-out does not stall, however long the whole transfer
-/// takes.
+/// A peer that reads at least one byte within each time-out does not stall, however long the whole
+/// transfer takes.
 #[tokio::test(start_paused = true)]
 async fn a_slow_peer_is_waited_for() {
     let (mut peer, mut connection) = pair();
@@ -198,12 +198,16 @@ async fn a_feed_that_fails_ends_the_wait() {
 #[tokio::test]
 async fn peek_consumes_nothing() {
     let (mut peer, mut connection) = pair();
-    // Cancel safe: no byte has arrived yet.
+    // `peek` is cancel safe: this one is dropped before a byte arrives.
     assert!(timeout(Duration::from_millis(1), connection.peek()).await.is_err());
     peer.write_all(b"ab").await.unwrap();
     assert_eq!(connection.peek().await.unwrap().unwrap(), b"ab");
     peer.write_all(b"c\n").await.unwrap();
-    assert_eq!(connection.peek().await.unwrap().unwrap(), b"ab", "what has come is enough");
+    assert_eq!(
+        connection.peek().await.unwrap().unwrap(),
+        b"ab",
+        "the bytes that have arrived are enough"
+    );
     assert_eq!(connection.read_line().await.unwrap().unwrap(), *b"abc");
     peer.shutdown().await.unwrap();
     assert_eq!(connection.peek().await.unwrap(), None);
@@ -225,7 +229,11 @@ async fn skip_line_continues_with_the_next_line() {
     assert_eq!(connection.read_line().await.unwrap_err(), Closed::LineTooLong);
     connection.skip_line();
     drop(talking.await.unwrap());
-    assert_eq!(connection.read_line().await.unwrap(), None, "it ended inside that line");
+    assert_eq!(
+        connection.read_line().await.unwrap(),
+        None,
+        "the stream ended inside the skipped line"
+    );
 }
 
 /// A stream that removes every `#` from its input.

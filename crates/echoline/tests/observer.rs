@@ -1,4 +1,4 @@
-//! The numbers that an observer reports about a server.
+//! Tests of the numbers that an observer reports about a server.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 use std::num::NonZeroUsize;
@@ -32,7 +32,7 @@ async fn start(limits: Limits) -> Watched {
     let mut server = Server::bind("127.0.0.1:0").await.unwrap().limits(limits);
     server = server.workers(NonZeroUsize::new(2).unwrap());
     let observer = server.observe();
-    assert_eq!(observer.snapshot().phase, None, "it does not serve yet");
+    assert_eq!(observer.snapshot().phase, None, "the server does not serve yet");
     let (address, shutdown) = (server.local_addr().unwrap().to_string(), server.shutdown());
     let serving = tokio::spawn(async move {
         server.serve_until(echo, std::future::pending()).await.unwrap();
@@ -94,7 +94,7 @@ async fn every_byte_line_and_connection_is_counted_once() {
     assert_eq!(snapshot.ended("busy"), 1);
     let mut shares: Vec<usize> = snapshot.workers.iter().map(|one| one.connections).collect();
     shares.sort_unstable();
-    assert_eq!(shares, [1, 2], "the least loaded worker gets the next");
+    assert_eq!(shares, [1, 2], "the worker with the fewest connections gets the next one");
     assert!(snapshot.workers.iter().all(|worker| worker.busy > Duration::ZERO), "{snapshot:?}");
 
     let mut last = clients.pop().unwrap();
@@ -118,7 +118,7 @@ async fn turns_after_a_snapshot_are_timed() {
     }
     let timed = |now: &Snapshot| now.traffic().service.count() >= 20;
     let service = server.until("20 turns", timed).await.traffic().service;
-    assert!(service.count() <= 22, "reads that found nothing are no turns: {service:?}");
+    assert!(service.count() <= 22, "reads without input count as turns: {service:?}");
     assert!(service.percentile(0.5) < Some(Duration::from_secs(1)));
     drop(client);
     server.end().await;

@@ -32,7 +32,7 @@ async fn hear(peer: &mut DuplexStream) -> String {
     heard
 }
 
-/// Issue 15, item 2: every method of the reader.
+/// Issue 15, item 2: every method of the reader works on both kinds of halves.
 #[tokio::test]
 async fn every_way_of_reading_works_on_both_kinds_of_half() {
     const INPUT: &[u8] = b"one\r\nmuch too long\n12345key: peeked";
@@ -66,8 +66,8 @@ async fn every_way_of_reading_works_on_both_kinds_of_half() {
     speaking.await.unwrap().unwrap();
 }
 
-/// Issue 15, item 2: every method of the writer, with output that fits into the buffer and with
-/// output that does not.
+/// Issue 15, item 2: every method of the writer works on both kinds of halves, with output that
+/// fits into the buffer and with output that does not.
 #[tokio::test]
 async fn every_way_of_writing_works_on_both_kinds_of_half() {
     macro_rules! write_all {
@@ -105,7 +105,8 @@ async fn every_way_of_writing_works_on_both_kinds_of_half() {
     }
 }
 
-/// Issue 15, item 2: two tasks own the halves, and both directions are full.
+/// Issue 15, item 2: two tasks that own the halves work at the same time, even if both directions
+/// are full.
 #[tokio::test]
 async fn two_tasks_read_and_write_at_the_same_time() {
     let (mut reader, mut writer, peer) = halves(Limits::default());
@@ -154,7 +155,8 @@ async fn owned_halves_have_the_deadlines_of_the_connection() {
     assert_eq!((written, written_at), (Err(Closed::StallTimeout), 9));
 }
 
-/// As with tokio's `OwnedWriteHalf`: a proxy that drops a writer ends that direction.
+/// Dropping the writer ends its direction, as with the `OwnedWriteHalf` of tokio. A proxy relies on
+/// this.
 #[tokio::test(start_paused = true)]
 async fn dropping_the_writer_ends_the_stream_while_the_reader_goes_on() {
     let (mut reader, mut writer, mut peer) = halves(Limits::default());
@@ -170,7 +172,7 @@ async fn dropping_the_writer_ends_the_stream_while_the_reader_goes_on() {
     assert_eq!(start.elapsed(), Duration::ZERO);
 }
 
-/// The farewell is sent in whichever order a scope drops the halves.
+/// The farewell is sent, whichever half is dropped first.
 #[tokio::test(start_paused = true)]
 async fn the_last_half_closes_the_connection_with_its_farewell() {
     for writer_first in [true, false] {
@@ -183,7 +185,9 @@ async fn the_last_half_closes_the_connection_with_its_farewell() {
             drop(reader);
         } else {
             drop(reader);
-            timeout(Duration::from_secs(1), peer.read_u8()).await.expect_err("it is still open");
+            timeout(Duration::from_secs(1), peer.read_u8())
+                .await
+                .expect_err("the connection is still open");
             drop(writer);
         }
         assert_eq!(hear(&mut peer).await, "hello\r\nConnection timeout. Goodbye!\r\n");

@@ -1,4 +1,4 @@
-//! Tests of a server over real sockets: connection slots, draining, panics, the report.
+//! Tests of a server over real sockets: its connection slots, drains, panics and report.
 
 #![allow(clippy::unwrap_used)]
 
@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
-/// Maximum wait. A test that waits for this long has failed.
+/// The maximum wait. A test that waits for so long has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 struct Running {
@@ -54,8 +54,8 @@ impl Running {
         self.end().await
     }
 
-    /// Drains once no connection is open, so that each is counted under its own close reason, and
-    /// none as drained.
+    /// Starts a drain once no connection is open. Each connection is thus counted under its own
+    /// close reason, and none as drained.
     async fn drain_when_empty(self) -> Report {
         let empty = async {
             while self.observer.snapshot().open > 0 {
@@ -168,7 +168,7 @@ async fn changed_limits_apply_to_new_connections() {
         late.write_all(b"eleven byte\n").await.unwrap();
         let said = hear(&mut late).await.unwrap();
         assert_eq!(said, "Line too long (limit 10 bytes). Goodbye!\r\n");
-        exchange(&mut early, "eleven bytes are no trouble for who was here before").await;
+        exchange(&mut early, "eleven bytes are allowed on connections from before").await;
         let mut third = server.connect().await;
         exchange(&mut third, "b").await;
         server.live.set(Limits { max_connections: 1, ..limits.clone() });
@@ -222,8 +222,8 @@ async fn workers_share_the_connections() {
     server.drain().await;
 }
 
-/// Fault 54: a panic of a handler ends only its own connection. The client is told, the panic is
-/// counted, and the slot is released.
+/// Fault 54: a panic of a handler ends only its own connection. The client receives a farewell, the
+/// panic is counted, and the slot is released.
 #[tokio::test]
 async fn a_panic_ends_its_own_connection_only() {
     for workers in [0, 1] {
@@ -244,7 +244,8 @@ async fn a_panic_ends_its_own_connection_only() {
     }
 }
 
-/// A connection that the handler ends is counted as finished, not as the client's end of stream.
+/// A connection that the handler ends is counted as finished. It is not counted as ended by the
+/// client.
 #[tokio::test]
 async fn the_side_that_ended_a_connection_is_counted() {
     async fn once(mut client: Connection) -> Result<(), Closed> {
@@ -267,8 +268,8 @@ async fn the_side_that_ended_a_connection_is_counted() {
     assert_eq!(counts, (1, 1));
 }
 
-/// Fault 51: input that arrived before the drain is answered, and the stream then ends in order.
-/// The server waits for a started line, and accepts no new connection.
+/// Fault 51: a drain answers the input that has arrived, and then ends the stream in order. It
+/// waits for the rest of a line, and new connections are not accepted.
 #[tokio::test]
 async fn draining_answers_what_was_sent() {
     let server = Running::start(Limits::default(), 1, echo).await;
@@ -441,7 +442,7 @@ async fn the_liveness_probe_fails_for_a_hanging_thread() {
     let server = server.workers(NonZeroUsize::new(2).unwrap());
     let (address, shutdown, liveness_probe) =
         (server.local_addr().unwrap(), server.shutdown(), server.liveness_probe());
-    timeout(PATIENCE, liveness_probe.check()).await.expect("nothing hangs before it begins");
+    timeout(PATIENCE, liveness_probe.check()).await.expect("no thread hangs yet");
     let handler = move |_: Connection| {
         let held = std::sync::Arc::clone(&held);
         async move {
@@ -455,7 +456,7 @@ async fn the_liveness_probe_fails_for_a_hanging_thread() {
     let mut client = TcpStream::connect(address).await.unwrap();
     while timeout(Duration::from_millis(200), liveness_probe.check()).await.is_ok() {}
     release.send(()).unwrap();
-    timeout(PATIENCE, liveness_probe.check()).await.expect("it is alive again");
+    timeout(PATIENCE, liveness_probe.check()).await.expect("the thread is alive again");
     client.shutdown().await.unwrap();
     shutdown.drain();
     timeout(PATIENCE, serving).await.expect("the server ends").unwrap().unwrap();

@@ -87,7 +87,7 @@ async fn a_half_close_has_a_deadline_and_is_cancel_safe() {
     assert_eq!(start.elapsed().as_secs(), 10);
 }
 
-/// The two connections of a proxy, each with its peer.
+/// Returns the two connections of a proxy, each with its peer.
 fn proxied() -> [(Connection<DuplexStream>, DuplexStream); 2] {
     [pair(Limits::default()), pair(Limits::default())]
 }
@@ -123,8 +123,8 @@ async fn a_proxy_of_halves_ends_with_its_streams() {
     assert_eq!(start.elapsed(), Duration::ZERO);
 }
 
-/// Issue 15, item 1: `copy_bidirectional` of two connections. The bytes that were read ahead with a
-/// line are not lost.
+/// Issue 15, item 1: `copy_bidirectional` works between two connections. Bytes that were read into
+/// the buffer together with a line are not lost.
 #[tokio::test(start_paused = true)]
 async fn two_streams_are_copied_in_both_directions() {
     let [(mut client, user), (upstream, server)] = proxied();
@@ -155,7 +155,7 @@ async fn a_stream_sends_earlier_output_when_it_reads() {
     assert_eq!(reading.await.unwrap().unwrap(), 7);
 }
 
-/// The rest of a line that was skipped does not become a part of the stream.
+/// The rest of a skipped line does not become a part of the stream.
 #[tokio::test]
 async fn a_skipped_line_is_not_part_of_the_stream() {
     let (mut client, mut peer) = pair(Limits { max_line: 3, ..Limits::default() });
@@ -191,7 +191,7 @@ async fn a_stream_has_the_deadlines_of_its_connection() {
     assert_eq!(heard, "........", "no farewell in a stream of bytes");
 }
 
-/// Issue 15, item 1: frames of `tokio_util` over a connection.
+/// Issue 15, item 1: the frames of `tokio_util` work over a connection.
 #[tokio::test]
 async fn frames_of_tokio_util_work_over_a_connection() {
     let (client, there) = pair(Limits::default());
@@ -231,7 +231,7 @@ impl Step for Knock {
     }
 }
 
-/// Serves lines; `START` upgrades the connection.
+/// Serves lines. The line `START` upgrades the connection.
 async fn upgrading(mut client: Connection) -> Result<(), Closed> {
     let transport = Transport::plain().then(Arc::new(Knock));
     while let Some(line) = client.read_line().await? {
@@ -245,7 +245,8 @@ async fn upgrading(mut client: Connection) -> Result<(), Closed> {
     Ok(())
 }
 
-/// Plays `script` against [`upgrading`]: each element is sent, and then its answer awaited.
+/// Plays `script` against [`upgrading`]. It sends the first text of each pair and waits for the
+/// second one.
 async fn upgrade(limits: Limits, script: &[(&str, &str)]) -> Result<(), Closed> {
     let (here, mut there) = UnixStream::pair().unwrap();
     let client =
@@ -269,7 +270,8 @@ async fn upgrade(limits: Limits, script: &[(&str, &str)]) -> Result<(), Closed> 
     result
 }
 
-/// Issue 15, item 1: STARTTLS in the middle of a dialogue. The handler goes on with the new stream.
+/// Issue 15, item 1: a dialogue upgrades its stream half-way, as STARTTLS does. The handler
+/// continues with the new stream.
 #[tokio::test]
 async fn a_dialogue_goes_on_over_an_upgraded_stream() {
     let script = [
@@ -292,8 +294,8 @@ async fn an_upgrade_that_fails_ends_the_connection() {
     assert_eq!(upgrade(limits, &script).await, Err(Closed::HandshakeTimeout));
 }
 
-/// The command injection of CVE-2011-0411: input from before the handshake would count as input
-/// from after it.
+/// Input that arrived before the handshake must not count as input from after it. This is the
+/// command injection of CVE-2011-0411.
 #[tokio::test]
 async fn attack_input_before_an_upgrade_does_not_count_after_it() {
     let script = [("START\nknock", "go ahead\n")];

@@ -68,9 +68,9 @@ async fn rest(mut stream: TcpStream) -> String {
     heard
 }
 
-/// Fault 46: clients that are silent before the handshake do not delay others, which are served
-/// while the silent ones are still connected. (Issue 11, item 46: the test below would pass with
-/// one handshake at a time, because the silent clients time out.)
+/// Fault 46, issue 11, item 46: clients that are silent before the handshake do not delay other
+/// clients. The others are served while the silent ones are still connected. The test below would
+/// pass even with one handshake at a time, because its silent clients time out.
 #[tokio::test]
 async fn regression_silent_clients_delay_no_other() {
     let handshake_timeout = Duration::from_secs(60);
@@ -86,7 +86,11 @@ async fn regression_silent_clients_delay_no_other() {
     assert_eq!(rest(good).await, "you are Some(192.0.2.7:7)\nhello\n");
     for silent in &silent {
         let waits = silent.try_read(&mut [0; 1]).unwrap_err();
-        assert_eq!(waits.kind(), std::io::ErrorKind::WouldBlock, "one was let go");
+        assert_eq!(
+            waits.kind(),
+            std::io::ErrorKind::WouldBlock,
+            "a silent client was disconnected"
+        );
     }
     drop(silent);
     shutdown.drain();
@@ -119,7 +123,8 @@ async fn a_silent_client_times_out_and_delays_no_other() {
     assert_eq!(report.count(Closed::EndOfStream), 1, "{report:?}");
 }
 
-/// Fault 47: handshakes wait for their turn, and a client that waits too long times out.
+/// Fault 47: only a limited number of handshakes runs at a time. A client that waits too long for
+/// its turn times out.
 #[tokio::test]
 async fn the_number_of_handshakes_is_limited() {
     let limits = Limits {
@@ -142,8 +147,8 @@ async fn the_number_of_handshakes_is_limited() {
     assert!(serving.await.unwrap().is_clean());
 }
 
-/// Fault 47: the wait for a turn counts as handshake time. (Issue 11, item 46: no test noticed an
-/// endless wait.)
+/// Fault 47, issue 11, item 46: the wait for a turn counts as handshake time, so no client waits
+/// without end.
 #[tokio::test]
 async fn regression_a_wait_for_a_turn_counts_as_handshake_time() {
     const CLIENTS: u64 = 20;
@@ -154,23 +159,25 @@ async fn regression_a_wait_for_a_turn_counts_as_handshake_time() {
     for _ in 0..CLIENTS {
         silent.push(connect(&address).await);
     }
-    // In sequence they would take twenty seconds.
+    // One after another, the handshakes would take twenty seconds.
     let all_let_go = async {
         for client in silent {
             assert_eq!(rest(client).await, "");
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), all_let_go).await.expect("the turns add up");
+    tokio::time::timeout(Duration::from_secs(10), all_let_go)
+        .await
+        .expect("the waits for a turn add up");
     shutdown.drain();
     let report = serving.await.unwrap();
     assert_eq!(report.count(Closed::HandshakeTimeout), CLIENTS, "{report:?}");
 }
 
-/// Fault 5: a flood of connections is accepted in batches, and the other listeners get their turns
-/// in between. (Issue 11, item 46: no test named this fault.)
+/// Fault 5, issue 11, item 46: a flood of connections is accepted in batches, and the other
+/// listeners get their turns in between.
 #[tokio::test]
 async fn regression_a_flood_of_connections_leaves_other_listeners_their_turns() {
-    /// Maximum number of connections that a listener accepts in a row.
+    /// The maximum number of connections that a listener accepts in a row.
     const BATCH: usize = 64;
     let address: Address = "127.0.0.1:0".parse().unwrap();
     let mut listeners = Vec::new();
@@ -179,7 +186,7 @@ async fn regression_a_flood_of_connections_leaves_other_listeners_their_turns() 
     }
     let server = Server::new(listeners);
     let (addresses, shutdown) = (server.addresses().unwrap(), server.shutdown());
-    // All of them wait in the queues before the first is accepted.
+    // All connections wait in the queues of the listeners before the first one is accepted.
     let mut waiting = Vec::new();
     for number in 0..400 {
         waiting.push(connect(&addresses[number % 2]).await);
@@ -188,7 +195,7 @@ async fn regression_a_flood_of_connections_leaves_other_listeners_their_turns() 
     let before = Arc::new(AtomicUsize::new(0));
     let handler = {
         let (accepted, before) = (Arc::clone(&accepted), Arc::clone(&before));
-        // Called for each connection in the order in which they are accepted.
+        // The server calls this for each connection, in the order in which it accepts them.
         move |client: Connection| {
             let listener = client.origin().listener;
             if accepted[listener].fetch_add(1, Ordering::Relaxed) == 0 {
@@ -203,7 +210,7 @@ async fn regression_a_flood_of_connections_leaves_other_listeners_their_turns() 
         client.read_exact(&mut [0; 7]).await.unwrap();
     }
     let before = before.load(Ordering::Relaxed);
-    // Without batches the runtime would let the task accept 128 in a row.
+    // Without batches the runtime would let the task accept 128 connections in a row.
     assert!(before <= BATCH * 3 / 2, "{before} were accepted before the other listener's turn");
     drop(waiting);
     shutdown.drain();
@@ -222,7 +229,7 @@ async fn a_drain_does_not_wait_for_a_handshake() {
     assert_eq!(rest(silent).await, "");
 }
 
-/// Faults 29, 45: the same dialogue over a Unix socket, up to the half-close.
+/// Faults 29, 45: a Unix socket is served like a TCP socket, including the half-close.
 #[tokio::test]
 async fn a_unix_socket_is_served_like_any_other() {
     let folder = tempfile::tempdir().unwrap();

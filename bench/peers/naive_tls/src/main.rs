@@ -1,6 +1,6 @@
 //! `naive_tls PORT CERT KEY`: a TLS echo as a beginner writes it, on one thread.
 //!
-//! A task per connection, a buffer per connection, `read`, `write_all`, `flush`.
+//! Each connection has a task and a buffer, and calls `read`, `write_all` and `flush`.
 
 use std::error::Error;
 use std::io::{self, Write};

@@ -1,7 +1,8 @@
 //! `naive_tokio current|multi PORT [BUFFER_BYTES]`: an echo server as a beginner writes it.
 //!
-//! A task per connection, a buffer per connection, `read`, `write_all`. It is the reference for the
-//! main package, whose additions (limits, lines, deadlines, a log) must cost almost nothing.
+//! Each connection has a task and a buffer, and calls `read` and `write_all`. This is the
+//! reference for the main package, whose additions (limits, lines, deadlines, a log) must cost
+//! almost nothing.
 
 use std::io::{self, Write};
 
@@ -9,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 
-/// Enough for a line echo. For bulk data use 65536, the best size for such a load.
+/// The default size is enough for a line echo. For bulk data, 65536 is the best size.
 const DEFAULT_BUFFER_BYTES: usize = 4096;
 
 fn main() -> io::Result<()> {
@@ -23,7 +24,7 @@ fn main() -> io::Result<()> {
 
 fn parse(arguments: &[String]) -> Option<(io::Result<Runtime>, u16, usize)> {
     let runtime = match arguments.first()?.as_str() {
-        // Enables everything, like `#[tokio::main]`.
+        // Enables I/O and timers, as `#[tokio::main]` does.
         "current" => Builder::new_current_thread().enable_all().build(),
         // Two workers on any machine, so that runs on different machines can be compared.
         "multi" => Builder::new_multi_thread().worker_threads(2).enable_all().build(),

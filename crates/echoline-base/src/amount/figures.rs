@@ -14,7 +14,7 @@ pub fn time(time: Duration) -> String {
     format!("{} {unit}", three_digits(value))
 }
 
-/// Formats a duration that may be days in its two largest units: `3 min 20 s`, `0.25 s`.
+/// Formats a duration, which may be several days, in its two largest units: `3 min 20 s`, `0.25 s`.
 pub fn long_time(time: Duration) -> String {
     let seconds = time.as_secs();
     let two = |large: u64, name, small: u64, below| match small {
@@ -79,11 +79,12 @@ pub fn rate(per_second: f64) -> String {
     if per_second < 99.95 {
         return format!("{}/s", few_per_second(per_second));
     }
-    // The conversion saturates, which is right for a figure for people.
+    // The conversion saturates. A reader needs no exact digits of such a large rate.
     format!("{}/s", count(per_second.round() as u64))
 }
 
-/// Formats a rate in events per second without its unit: as a whole number, but `1.50` below ten.
+/// Formats a rate in events per second without its unit. A rate below ten keeps two decimals
+/// (`1.50`), and any other rate becomes a whole number.
 pub fn per_second(rate: f64) -> String {
     if rate < 9.995 { few_per_second(rate) } else { format!("{rate:.0}") }
 }

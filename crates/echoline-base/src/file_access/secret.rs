@@ -30,9 +30,9 @@ impl fmt::Display for ExposedSecret {
 }
 
 impl ExposedSecret {
-    /// Decides by owner and mode. A group may read a file of root: root chose the group, as for
-    /// `/etc/ssl/private` and for systemd credentials. The group of another owner's file is usually
-    /// that of all the owner's files, so it was not chosen.
+    /// Decides by owner and mode. A group may read a file that belongs to root: root chose that
+    /// group on purpose, as for `/etc/ssl/private` and for systemd credentials. A file of any other
+    /// user usually has the default group of its owner, which nobody chose for this file.
     fn of(file: Facts, is_private_group: bool) -> Option<Self> {
         let Facts { user, group, mode } = file;
         let may_group = match (user, is_private_group) {
@@ -50,8 +50,8 @@ impl ExposedSecret {
     }
 }
 
-/// Finds out which other users have rights on a file with a secret. `path` is the name by which
-/// the file was opened. Pipes and terminals belong to the process that made them.
+/// Finds out which other users have rights on a file with a secret. `path` is the name by which the
+/// file was opened. Pipes and terminals are never exposed.
 ///
 /// # Errors
 /// An error of the system while the file is examined.
@@ -90,7 +90,8 @@ mod tests {
         Facts { user, group: 50, mode }
     }
 
-    /// Issue 12, item 18: the rights of others on a secret, by owner, group and mode.
+    /// Issue 12, item 18: the rights of other users on a secret depend on its owner, group and
+    /// mode.
     #[test]
     fn attack_a_secret_that_others_can_use_is_found() {
         let of = |user, mode| ExposedSecret::of(file(user, mode), false);

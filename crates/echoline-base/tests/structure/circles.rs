@@ -1,10 +1,10 @@
-//! Groups of files that import each other.
+//! Finds groups of files that import each other.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::source::{Crate, Module, Segments};
 
-/// The maximum number of re-exports to follow, one after the other.
+/// The maximum number of re-exports that are followed, one after the other.
 const DEPTH_MAX: usize = 8;
 
 /// Returns the groups of files that import each other in a circle. Each group is sorted.
@@ -53,7 +53,8 @@ fn reachable<'a>(edges: &'a BTreeMap<String, BTreeSet<String>>, from: &str) -> B
     seen
 }
 
-/// The module that defines what a path in the module `from` names, if it is of this crate.
+/// Returns the module of this crate that defines the item at a path in the module `from`. Returns
+/// `None` if the item belongs to another crate.
 fn resolve<'a>(
     krate: &'a Crate,
     from: &Segments,
@@ -78,7 +79,7 @@ fn resolve<'a>(
                     let full = [import.as_slice(), &named[index + 1..]].concat();
                     return resolve(krate, &at, &full, depth - 1);
                 } else if index == 0 {
-                    // A local type, or another crate.
+                    // The path names a local type or another crate.
                     return None;
                 } else {
                     return Some(module);

@@ -1,16 +1,16 @@
-//! Rust sources as text: modules, declarations, paths.
+//! Parses the text of Rust sources: modules, declarations and paths.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A path in the code: its segments.
+/// The segments of a path in the code.
 pub(crate) type Segments = Vec<String>;
 
 /// The modules of a crate.
 pub(crate) struct Crate {
     pub(crate) name: String,
-    /// By path from the root, which is empty.
+    /// Each module under its path from the root module. The path of the root module is empty.
     pub(crate) modules: BTreeMap<Segments, Module>,
 }
 
@@ -24,7 +24,7 @@ pub(crate) struct Module {
     types: Vec<String>,
 }
 
-/// All crates of the workspace.
+/// Returns all crates of the workspace.
 pub(crate) fn crates() -> Vec<Crate> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut crates: Vec<PathBuf> =
@@ -74,7 +74,7 @@ impl Crate {
         Self { name: name.to_owned(), modules: modules.collect() }
     }
 
-    /// The names of all types, and their files.
+    /// Returns the names of all types, and their files.
     pub(crate) fn types(&self) -> Vec<(String, String)> {
         let all = self.modules.values().flat_map(|module| {
             let place = format!("{}/{}", self.name, module.file);
@@ -84,7 +84,7 @@ impl Crate {
     }
 }
 
-/// The module of a file.
+/// Returns the path of the module in a file.
 fn path_of(file: &str) -> Segments {
     let mut path: Segments = file.trim_end_matches(".rs").split('/').map(str::to_owned).collect();
     if ["mod", "lib", "main"].contains(&path.last().unwrap().as_str()) {
@@ -126,7 +126,7 @@ fn find_use(code: &str) -> Option<usize> {
     code.match_indices("use ").find(is_start).map(|(index, _)| index)
 }
 
-/// The paths of a tree of `use`, and the names that they get.
+/// Returns the paths in a `use` tree, each with the name that it gets.
 fn tree(text: &str, prefix: &Segments) -> Vec<(Segments, String)> {
     let text = text.trim();
     if let Some((head, inner)) = text.split_once('{') {
@@ -152,7 +152,7 @@ fn tree(text: &str, prefix: &Segments) -> Vec<(Segments, String)> {
     vec![(full, name)]
 }
 
-/// Splits at the commas outside of braces.
+/// Splits a text at the commas outside of braces.
 fn parts(text: &str) -> Vec<&str> {
     let (mut depth, mut start, mut found) = (0, 0, Vec::new());
     for (index, letter) in text.char_indices() {
@@ -170,7 +170,7 @@ fn parts(text: &str) -> Vec<&str> {
     found
 }
 
-/// All paths of two segments or more.
+/// Returns all paths of two segments or more.
 fn paths_in(code: &str) -> BTreeSet<Segments> {
     let is_word = |letter: char| letter.is_alphanumeric() || letter == '_' || letter == ':';
     let words = code.split(|letter| !is_word(letter)).filter(|word| word.contains("::"));
@@ -184,7 +184,7 @@ fn paths_in(code: &str) -> BTreeSet<Segments> {
         .collect()
 }
 
-/// The types that a text defines, without associated types.
+/// Returns the types that a text defines, without associated types.
 fn types_in(code: &str) -> Vec<String> {
     let mut types = Vec::new();
     for line in code.lines() {
@@ -202,7 +202,7 @@ fn types_in(code: &str) -> Vec<String> {
     types
 }
 
-/// The text without comments, strings and the tests at its end.
+/// Returns the text without comments, strings and the tests at its end.
 fn code_of(text: &str) -> String {
     let test = text.match_indices("#[cfg(test)]").find(|(index, mark)| {
         let after = text[index + mark.len()..].trim_start();
@@ -214,7 +214,8 @@ fn code_of(text: &str) -> String {
         let line = line.split("//").next().unwrap_or_default();
         let mut pieces = line.split('"');
         code.push_str(pieces.next().unwrap_or_default());
-        // Every other piece is inside a string; an escaped quote at worst hides a path.
+        // Every other piece is inside a string. An escaped quote is split wrongly, which can only
+        // hide a path.
         pieces.skip(1).step_by(2).for_each(|piece| code.push_str(piece));
         code.push('\n');
     }

@@ -123,12 +123,12 @@ impl Archive {
 
     /// Returns the last entries of the audit log, the oldest first.
     pub(crate) async fn audit_entries(&self, most: usize) -> Vec<AuditEntry> {
-        let mut audit_entries = match &self.store {
+        let mut entries = match &self.store {
             Some(store) => store.audit(most).await.unwrap_or_default(),
             None => self.audit_log().newest(most),
         };
-        audit_entries.reverse();
-        audit_entries
+        entries.reverse();
+        entries
     }
 
     /// Returns the sources of the last wrong operators' passwords, the oldest first.
@@ -273,7 +273,8 @@ pub(crate) type AuditEntry = (u64, String, String);
 /// The audit log in memory. The newest entries come first.
 #[derive(Debug, Default)]
 pub(crate) struct AuditLog {
-    audit_entries: u64,
+    /// The number of actions since the start, by which the two lists are merged.
+    added: u64,
     of_chat: VecDeque<(u64, AuditEntry)>,
     of_rooms: VecDeque<(u64, AuditEntry)>,
     guesses: VecDeque<PasswordGuesses>,
@@ -282,10 +283,10 @@ pub(crate) struct AuditLog {
 impl AuditLog {
     /// Adds an action. `is_of_chat` is whether the operator is one of the whole chat.
     pub(crate) fn add(&mut self, is_of_chat: bool, entry: AuditEntry) {
-        self.audit_entries += 1;
-        let audit_entries = if is_of_chat { &mut self.of_chat } else { &mut self.of_rooms };
-        audit_entries.truncate(ACTS_MAX - 1);
-        audit_entries.push_front((self.audit_entries, entry));
+        self.added += 1;
+        let list = if is_of_chat { &mut self.of_chat } else { &mut self.of_rooms };
+        list.truncate(ACTS_MAX - 1);
+        list.push_front((self.added, entry));
     }
 
     /// Counts a wrong password in the entry of its source. If the list is full, the source whose
@@ -306,10 +307,10 @@ impl AuditLog {
 
     /// Returns the last actions, the newest first.
     pub(crate) fn newest(&self, most: usize) -> Vec<AuditEntry> {
-        let audit_entries = self.of_chat.iter().take(most).chain(self.of_rooms.iter().take(most));
-        let mut audit_entries: Vec<_> = audit_entries.collect();
-        audit_entries.sort_unstable_by_key(|(number, _)| std::cmp::Reverse(*number));
-        audit_entries.into_iter().take(most).map(|(_, entry)| entry.clone()).collect()
+        let both = self.of_chat.iter().take(most).chain(self.of_rooms.iter().take(most));
+        let mut merged: Vec<_> = both.collect();
+        merged.sort_unstable_by_key(|(number, _)| std::cmp::Reverse(*number));
+        merged.into_iter().take(most).map(|(_, entry)| entry.clone()).collect()
     }
 
     /// Returns the sources of the last wrong passwords, the newest first.
@@ -332,11 +333,8 @@ mod tests {
             log.add_guess(number, "mallory", &format!("192.0.2.{}", number % 7));
             log.add(false, (2, "mallory".into(), "set den to private".into()));
         }
-        let audit_entries = log.newest(usize::MAX);
-        assert_eq!(
-            (audit_entries.len(), audit_entries.last().unwrap().2.as_str()),
-            (ACTS_MAX + 1, "kicked eve")
-        );
+        let newest = log.newest(usize::MAX);
+        assert_eq!((newest.len(), newest.last().unwrap().2.as_str()), (ACTS_MAX + 1, "kicked eve"));
         let guesses = log.guesses(99);
         assert_eq!((guesses.len(), guesses[0].last_ms), (7, 10_799));
         assert_eq!(guesses.iter().map(|guesses| guesses.count).sum::<u64>(), 10_800);

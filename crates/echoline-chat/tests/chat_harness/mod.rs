@@ -2,12 +2,15 @@
 #![allow(dead_code, reason = "each test file uses only a part of it")]
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
+#[path = "../pipes/mod.rs"]
+pub(crate) mod pipes;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use echoline::{Closed, Connection, Eol, Limits, Shutdown};
+use echoline::{Closed, Limits};
 use echoline_chat::{self, Chat, ChatSettings, Role};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -53,14 +56,7 @@ impl ChatHarness {
 
     /// Connects a client. It has not sent anything yet.
     pub(crate) fn knock(&self, role: Role) -> Guest {
-        let (near, far) = duplex(self.pipe);
-        let far = Connection::accepted(
-            far,
-            self.limits.clone(),
-            Eol::CrLf,
-            echoline_chat::farewell(),
-            Shutdown::new(),
-        );
+        let (near, far) = pipes::connect(self.pipe, self.limits.clone());
         let session = tokio::spawn(echoline_chat::serve(far, Arc::clone(&self.chat), role));
         Guest { stream: near, session, unread: Vec::new() }
     }

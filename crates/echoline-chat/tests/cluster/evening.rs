@@ -4,11 +4,11 @@ use std::cell::Cell;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use echoline::{Closed, Connection, Eol, Limits, Shutdown};
+use echoline::{Closed, Limits};
 use echoline_chat::{
     self, ChatSettings, LogLimits, ReplicatedState, Role, StateSnapshot, StreamEntry,
 };
-use tokio::io::{DuplexStream, duplex};
+use tokio::io::DuplexStream;
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{Instant, sleep};
 
@@ -16,6 +16,7 @@ use super::bus::{Bus, TestNode};
 use super::guest::{self, Visit};
 use super::random::Random;
 use super::storm;
+use crate::chat_harness::pipes;
 
 /// The time after the last failure within which all nodes agree again.
 const HEALING: Duration = Duration::from_secs(15);
@@ -111,14 +112,7 @@ impl World {
         site: usize,
         role: Role,
     ) -> (DuplexStream, JoinHandle<Result<(), Closed>>) {
-        let (near, far) = duplex(1 << 20);
-        let far = Connection::accepted(
-            far,
-            Limits::default(),
-            Eol::CrLf,
-            echoline_chat::farewell(),
-            Shutdown::new(),
-        );
+        let (near, far) = pipes::connect(1 << 20, Limits::default());
         let mut sites = self.sites.lock().unwrap();
         let site = if sites[site].node.is_some() { site } else { 0 };
         let node = sites[site].node.as_ref().expect("the first node is never killed");

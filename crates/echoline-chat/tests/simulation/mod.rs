@@ -6,6 +6,8 @@ pub(crate) mod client;
 pub(crate) mod follow;
 pub(crate) mod model;
 pub(crate) mod order;
+#[path = "../pipes/mod.rs"]
+pub(crate) mod pipes;
 pub(crate) mod random;
 pub(crate) mod record;
 pub(crate) mod talk;

@@ -5,16 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use echoline::{Closed, Connection, Eol, Limits, Shutdown};
+use echoline::{Closed, Limits};
 use echoline_chat::{self, Chat, ChatSettings, FloodLimits, LogLimits, Role};
-use tokio::io::{DuplexStream, duplex};
+use tokio::io::DuplexStream;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 use super::bus::Bus;
-use super::client;
 use super::random::Random;
 use super::record::{Record, Shared};
+use super::{client, pipes};
 
 /// A time that is longer than any time-out of the chat and any pause of a client.
 const CALM: Duration = Duration::from_secs(120);
@@ -124,14 +124,7 @@ impl World {
         role: Role,
         pipe: usize,
     ) -> (DuplexStream, JoinHandle<Result<(), Closed>>) {
-        let (near, far) = duplex(pipe);
-        let far = Connection::accepted(
-            far,
-            self.limits.clone(),
-            Eol::CrLf,
-            echoline_chat::farewell(),
-            Shutdown::new(),
-        );
+        let (near, far) = pipes::connect(pipe, self.limits.clone());
         // Consecutive connections reach different nodes, so a user who reconnects changes the node.
         let arrival = self.arrivals.fetch_add(1, Ordering::Relaxed);
         let chat = Arc::clone(&self.chats[arrival % self.chats.len()]);

@@ -16,13 +16,14 @@ const SECRET_MIN: usize = 16;
 /// The rights of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
-    /// Metrics, health, and a page without names, addresses and the log. Changes nothing.
+    /// The request may read metrics, the health, and a page without names, addresses and the log.
+    /// It may not change anything.
     Metrics,
-    /// Also the log, the addresses, and changes of the fault plan.
+    /// The request may also read the log and addresses, and change the fault plan.
     Full,
 }
 
-/// The request has a secret, and it is not the right one.
+/// The error of a request with a wrong secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct WrongSecret;
 
@@ -59,7 +60,8 @@ impl AdminSecret {
         Ok(Self(line.as_bytes().into()))
     }
 
-    /// Compares in constant time for guesses of the same length.
+    /// Compares a guess with the secret. The time does not depend on the position of the first
+    /// difference, but it may depend on the length of the guess.
     fn is(&self, guess: &[u8]) -> bool {
         self.0.ct_eq(guess).into()
     }
@@ -96,7 +98,7 @@ fn carries(header: &str, secret: &AdminSecret) -> bool {
 /// The client of a request, as its connection shows it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct HttpClient {
-    /// The rights of its requests without a secret.
+    /// The rights of a request of this client without a secret.
     pub(super) access: Access,
     /// `None` over a Unix socket.
     pub(super) address: Option<SocketAddr>,
@@ -157,7 +159,7 @@ mod tests {
         };
         assert!(read(&format!("{LINE}\nmore\n"), 0o600).unwrap().is(LINE.as_bytes()));
         if nix::unistd::Uid::effective().is_root() {
-            assert!(read(LINE, 0o640).is_ok(), "root has chosen the group");
+            assert!(read(LINE, 0o640).is_ok(), "root's group may read it");
         }
         for mode in [0o644, 0o602, 0o604] {
             let said = read(LINE, mode).unwrap_err();

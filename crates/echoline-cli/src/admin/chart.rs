@@ -1,4 +1,4 @@
-//! A chart of the last two minutes, ready to be drawn. Pure.
+//! Prepares a chart of the last two minutes for drawing. Pure.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub(super) struct PanelLine {
     pub(super) name: &'static str,
     /// The newest value as text.
     pub(super) now: String,
-    /// The oldest first; `None` is a gap.
+    /// The values, the oldest first; `None` is a gap.
     pub(super) values: Vec<Option<f64>>,
 }
 

@@ -1,7 +1,8 @@
 //! Builds the text format of Prometheus, version 0.0.4. Pure.
 //!
 //! The crate `prometheus-client` writes the text. It adds `_total` to the names of counters and a
-//! full stop to each help text. The callers here pass both with these endings.
+//! full stop to each help text. Callers pass names and help texts that already have these endings,
+//! and this module removes them first.
 
 use std::fmt;
 use std::time::Duration;
@@ -108,7 +109,8 @@ impl Exposition {
 /// The labels of one sample.
 pub(super) type Labels = Vec<(&'static str, String)>;
 
-/// A metric with several samples, in their order. The library's own `Family` has no order.
+/// A metric with several samples, in the order in which they were added. `Family` of
+/// `prometheus-client` does not keep an order.
 #[derive(Debug)]
 struct Labelled<M>(Vec<(Labels, M)>);
 
@@ -126,7 +128,7 @@ impl<M: EncodeMetric + TypedMetric> EncodeMetric for Labelled<M> {
 /// A histogram whose samples were counted elsewhere.
 #[derive(Debug)]
 struct TimeHistogram {
-    /// Upper bounds in seconds; samples above the bound before and up to this one.
+    /// The upper bound of each bucket in seconds, and the number of samples in this bucket alone.
     buckets: Vec<(f64, u64)>,
     count: u64,
     sum: f64,

@@ -1,9 +1,9 @@
 //! Decides from the headers of a request to the admin address whether it may be answered.
 //!
-//! A browser sends requests to this host for any page that it shows. A page cannot forge its own
-//! name: the `Host` header holds the name under which the browser knows this server, and `Origin`
-//! holds the name of the page. A foreign name in `Host` means DNS rebinding. A foreign name in
-//! `Origin` means cross-site request forgery (CSRF).
+//! Any page that a browser shows can make the browser send requests to this host. The page cannot
+//! forge two headers: `Host` contains the name under which the browser reached this server, and
+//! `Origin` contains the site of the page. A foreign name in `Host` means DNS rebinding. A foreign
+//! name in `Origin` means cross-site request forgery (CSRF).
 
 use echoline::internals::{Host, HostKind, is_same_origin};
 
@@ -12,9 +12,10 @@ use echoline::internals::{Host, HostKind, is_same_origin};
 pub(super) enum AdminReach {
     /// Programs and browsers on this host.
     Loopback,
-    /// Other hosts as well.
+    /// Programs and browsers on any host.
     Remote,
-    /// Programs that may open a Unix socket. No browser connects to one, so a name proves nothing.
+    /// Programs that may open a Unix socket. No browser connects to a Unix socket, so the name in
+    /// the `Host` header does not matter.
     Socket,
 }
 
@@ -34,7 +35,7 @@ pub(super) enum GateError {
     NamedHost,
 }
 
-/// Checks a request that reads something.
+/// Checks a request that only reads.
 pub(super) fn admit(hosts: &[&str], reach: AdminReach) -> Result<(), GateError> {
     let [host] = hosts else { return Err(GateError::NoHost) };
     match Host::read(host).kind {
@@ -44,7 +45,7 @@ pub(super) fn admit(hosts: &[&str], reach: AdminReach) -> Result<(), GateError> 
     }
 }
 
-/// Checks a request that changes something, after [`admit`] has accepted it. Programs send neither
+/// Checks a request that makes a change, after [`admit`] has accepted it. Programs send neither
 /// `Origin` nor `Sec-Fetch-Site`; browsers send `Origin` with every change, and their stored
 /// password with it, whichever page made the request.
 pub(super) fn admit_change(

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use echoline::metrics::{ServiceTimes, Snapshot, Traffic};
 
-/// Number of seconds that are kept.
+/// The number of seconds that are kept.
 pub(super) const SECONDS: usize = 120;
 
 /// Service times are computed over this many seconds, because one second may have too few messages.
@@ -14,7 +14,7 @@ const WINDOW: usize = 10;
 /// The server's activity between two samples, as rates per second.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct PerSecond {
-    /// Connections that were open at the end of the second.
+    /// The number of connections that were open at the end of the second.
     pub(super) open: usize,
     pub(super) accepted: f64,
     pub(super) messages: f64,
@@ -142,7 +142,7 @@ mod tests {
             history.push(Duration::from_secs(at), &snapshot(at, times));
         }
         assert_eq!(history.seconds().count(), SECONDS);
-        assert_eq!(history.newest().p99, None, "the one time is long ago");
+        assert_eq!(history.newest().p99, None, "the only sample is too old");
         let mut history = History::default();
         history.push(Duration::ZERO, &snapshot(0, &[]));
         for at in 1..=11 {

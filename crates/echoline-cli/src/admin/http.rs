@@ -21,9 +21,9 @@ use super::site::AdminSite;
 use echoline::transport::Stream;
 use echoline::{Phase, Shutdown};
 
-/// The maximum number of simultaneous connections. One more closes the oldest. A request takes
-/// about a millisecond, so the oldest of sixteen connections is idle, and idle connections cannot
-/// lock other clients out.
+/// The maximum number of simultaneous connections. If a further client connects, the oldest
+/// connection is closed. A request takes about a millisecond, so the oldest of sixteen connections
+/// is idle. Idle connections therefore cannot lock other clients out.
 const CONNECTIONS_MAX: usize = 16;
 
 /// The time limits for receiving the request headers and for the whole connection.
@@ -78,8 +78,8 @@ impl BoundListener {
     }
 }
 
-/// Answers requests at `doors` in a separate runtime. Returns on an error, or when another process
-/// answers at the same sockets.
+/// Answers requests at `doors` in a separate runtime. Returns on an error, or when a successor has
+/// taken over the sockets.
 pub(super) fn serve(
     doors: &[AdminListener],
     site: &Arc<AdminSite>,
@@ -117,7 +117,7 @@ async fn retired(shutdown: &Shutdown) {
 
 async fn look(site: &AdminSite) {
     let mut ticks = tokio::time::interval(LOOK_EVERY);
-    // After a pause, one sample is enough.
+    // If ticks were missed, one sample is enough.
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
@@ -151,7 +151,8 @@ async fn accept_from(
     while connections.tasks.join_next().await.is_some() {}
 }
 
-/// A panic affects only one request, and the panic hook has already logged its message.
+/// Logs that a request panicked. The panic ends only this request, and the panic hook has already
+/// logged its message.
 fn note(ended: Result<(), JoinError>) {
     if ended.is_err_and(|error| error.is_panic()) {
         tracing::error!("a request to the admin address could not be answered");

@@ -24,7 +24,7 @@ pub(super) struct MetricsInput<'a> {
     pub(super) mode: &'a str,
     /// The datagram counters; `None` if the server takes no datagrams.
     pub(super) datagrams: Option<&'a DatagramSnapshot>,
-    /// Every kind of planned fault and how often it has occurred; `None` if the server cannot have
+    /// Every kind of planned fault and how often it was injected; `None` if the server cannot have
     /// planned faults.
     pub(super) faults: Option<&'a [(&'static str, u64)]>,
     /// The time until which the certificate is valid, in seconds since 1970; `None` without TLS.
@@ -36,14 +36,14 @@ pub(super) struct MetricsInput<'a> {
     pub(super) others: &'a [ExtraMetric],
 }
 
-/// Numbers about the rate limits of sources.
+/// Counts about the rate limits of sources.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SourceFigures {
     /// Refusals of each action, in the order of [`SourceAction::ALL`].
     pub(super) refused: [u64; SourceAction::ALL.len()],
-    /// Number of sources in the table.
+    /// The number of sources in the table.
     pub(super) known: usize,
-    /// Sources with a penalty.
+    /// The number of sources with a penalty.
     pub(super) penalised: usize,
 }
 

@@ -21,23 +21,24 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::anyhow;
 use clap::Args;
 
 use crate::files::shared_files::SharedFilesArgs;
 use crate::process::inherited::{HandoverSocket, Inherited};
 use crate::process::restart::keep_running;
 use crate::server::check_report::{self, CheckReport};
+use crate::server::service::ServiceAddress;
 use crate::server::socket_args;
 use crate::usage_error::UsageError;
 use access::AdminSecret;
-use echoline::internals::is_loopback;
+use echoline::internals::{is_loopback, unresolved};
 use echoline::listener::{FileUser, Scheme};
 use echoline::{Address, ListenerOptions};
 use gate::AdminReach;
 pub(crate) use observed_server::{ExtraMetric, ExtraMetrics, FaultControl, ObservedServer};
 use site::AdminSite;
-use socket::AdminSocket;
+use socket::{ADMIN, AdminSocket};
 
 /// The flags of the admin address.
 #[derive(Debug, Args)]
@@ -63,7 +64,7 @@ pub(crate) struct AdminArgs {
     /// If other users may connect (0666), requests have the same rights as over TCP without a
     /// secret.
     #[arg(long, env = "ECHOLINE_ADMIN_MODE", value_name = "MODE", default_value = "0600")]
-    #[arg(value_parser = socket_args::mode)]
+    #[arg(value_parser = socket_args::mode, requires = "admin")]
     admin_mode: u32,
 
     /// Group of an admin socket, by name or number [default: that of the process].
@@ -92,7 +93,7 @@ pub(crate) struct Admin {
 pub(crate) struct RunningAdmin(Vec<AdminSocket>);
 
 impl AdminArgs {
-    /// Returns whether there will be an admin address.
+    /// Returns whether an admin address is configured.
     pub(crate) fn is_asked_for(&self) -> bool {
         !self.admin.is_empty()
     }
@@ -115,7 +116,10 @@ impl AdminArgs {
     ) -> anyhow::Result<()> {
         for address in &self.admin {
             match self.admit(address) {
-                Ok(()) => check_report::listening("serves the admin page on", address, findings)?,
+                Ok(()) => {
+                    let at = ServiceAddress::typed(ADMIN, address.to_string(), address.clone());
+                    check_report::listening("serves the admin page on", &at, findings)?;
+                }
                 Err(error) => findings.wrong(format!("{error:#}")),
             }
         }
@@ -126,8 +130,8 @@ impl AdminArgs {
     }
 
     /// Binds the configured addresses without starting a thread, or takes over inherited sockets.
-    /// Also reads the secret, because perhaps only root may read it. The files of sockets will
-    /// belong to `unix_user`.
+    /// Also reads the secret, because its file may be readable only for root. `unix_user` becomes
+    /// the owner of the socket files.
     pub(crate) async fn bind(
         &self,
         inherited: &mut Inherited,
@@ -162,7 +166,8 @@ impl AdminArgs {
     }
 
     /// # Errors
-    /// The address has an unsupported scheme, or other hosts could reach it without permission.
+    /// The address has an unsupported scheme, or other hosts could reach it without
+    /// `--admin-allow-remote`.
     fn admit(&self, address: &Address) -> anyhow::Result<()> {
         if address.scheme() == Scheme::Unix {
             return Ok(());
@@ -172,9 +177,8 @@ impl AdminArgs {
             return Err(UsageError::new(text).into());
         }
         let found = (address.host(), address.port()).to_socket_addrs();
-        let found: Vec<SocketAddr> = found
-            .with_context(|| format!("--admin {address}: cannot resolve the host name"))?
-            .collect();
+        let found: Vec<SocketAddr> =
+            found.map_err(|error| anyhow!("--admin {address}: {}", unresolved(&error)))?.collect();
         let far = found.iter().find(|at| !is_loopback(at.ip()));
         if let (Some(far), AdminReach::Loopback) = (far, self.reach()) {
             let text = format!(
@@ -199,7 +203,7 @@ impl Admin {
         self.sockets.iter().map(AdminSocket::hand_on).collect()
     }
 
-    /// Starts the thread that answers until the process ends.
+    /// Starts the thread that answers requests until the process ends.
     pub(crate) fn start(self, served: ObservedServer) -> io::Result<RunningAdmin> {
         for warning in self.sockets.iter().filter_map(AdminSocket::warning) {
             tracing::warn!("{warning}");
@@ -277,8 +281,8 @@ mod tests {
         assert!(format!("{error:#}").starts_with(&format!("--admin: cannot listen on {at}: ")));
     }
 
-    /// Issue 12, item 11: an admin socket that every user of the host may connect to gives no
-    /// more than TCP; one with an owner has that owner's mode, and gives everything.
+    /// Issue 12, item 11: an admin socket that every user of the host may connect to gives the same
+    /// rights as TCP. A socket that only its owner may open gives all rights.
     #[test]
     fn attack_a_socket_that_every_user_may_open_gives_metrics_only() {
         let folder = tempfile::tempdir().unwrap();
@@ -294,7 +298,7 @@ mod tests {
             let is_warned = admin.sockets[0].warning().is_some();
             assert_eq!(is_warned, access == Access::Metrics, "{admin_mode:o}");
         }
-        assert!(!path.exists(), "the file of a server that ended is removed");
+        assert!(!path.exists(), "the file is removed");
         // An abstract name has no permissions.
         let name = format!("unix:@echoline-admin-{}", std::process::id());
         let admin = bind(&name, false).unwrap();

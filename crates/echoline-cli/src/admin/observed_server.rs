@@ -35,9 +35,9 @@ pub(crate) struct ObservedServer {
 pub(crate) struct FaultControl {
     /// The seed of the random faults.
     pub(crate) seed: Box<dyn Fn() -> u64 + Send + Sync>,
-    /// Every rule of the current plan as it was written, and how often it has acted.
+    /// Every rule of the current plan as the user wrote it, and how often it was applied.
     pub(crate) rules: Box<dyn Fn() -> Vec<(String, u64)> + Send + Sync>,
-    /// Every kind of fault, and how often it has occurred since the start.
+    /// Every kind of fault, and how often it was injected since the start.
     pub(crate) totals: Box<dyn Fn() -> Vec<(&'static str, u64)> + Send + Sync>,
     /// Replaces the whole plan. The text has one rule per line. The error is one sentence.
     pub(crate) replace: Box<Replace>,
@@ -71,9 +71,9 @@ impl fmt::Debug for FaultControl {
 /// The kind of a metric without labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ExtraMetricKind {
-    /// It only grows.
+    /// A number that only grows.
     Counter,
-    /// It goes up and down.
+    /// A number that goes up and down.
     Gauge,
 }
 

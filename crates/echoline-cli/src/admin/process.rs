@@ -9,7 +9,7 @@ use nix::sys::time::TimeVal;
 /// The state of this process at one time; `None` if the system does not provide a value.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct ProcessState {
-    /// In user and system mode together.
+    /// The processor time in user and system mode together.
     pub(super) processor_time: Option<Duration>,
     pub(super) resident_bytes: Option<u64>,
     pub(super) threads: Option<u64>,
@@ -41,12 +41,12 @@ fn duration(time: TimeVal) -> Option<Duration> {
     Some(Duration::from_secs(seconds) + Duration::from_micros(micros))
 }
 
-/// Returns the number of open descriptors, without the one that the count itself needs.
+/// Returns the number of open descriptors, without the one that reads the directory.
 fn descriptors() -> Option<u64> {
     Some(fs::read_dir("/proc/self/fd").ok()?.count().saturating_sub(1) as u64)
 }
 
-/// Returns the number behind `label` in `/proc/PID/status`.
+/// Returns the number after `label` in `/proc/PID/status`.
 fn field(status: &str, label: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix(label))?;
     line.split_whitespace().next()?.parse().ok()

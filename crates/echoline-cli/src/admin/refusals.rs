@@ -1,4 +1,4 @@
-//! Requests with a wrong secret: counted, and logged once for many.
+//! Counts requests with a wrong secret, and limits how often they are logged.
 
 use std::net::SocketAddr;
 use std::sync::Mutex;
@@ -22,7 +22,7 @@ struct RefusalCounts {
 }
 
 impl Refusals {
-    /// Counts a request. The first is logged at once.
+    /// Counts a request. The first one is logged at once, later ones at most every [`LOG_EVERY`].
     pub(super) fn count(&self, client: Option<SocketAddr>) {
         let now = Instant::now();
         let Some(count) = self.counts(|counts| counts.add(now)) else { return };

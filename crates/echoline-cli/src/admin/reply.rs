@@ -7,7 +7,7 @@ use hyper::{Response, StatusCode};
 
 use super::gate::GateError;
 
-/// A whole answer.
+/// A complete HTTP response.
 pub(super) type HttpReply = Response<Full<Bytes>>;
 
 /// The `Content-Type` of an answer.
@@ -20,8 +20,8 @@ pub(super) mod kind {
     pub(crate) const JSON: &str = "application/json";
 }
 
-/// A page may load only files of this address, run only the one script file, and not be embedded in
-/// other pages. So text of clients in the log cannot do anything.
+/// The content security policy. A page may load and run only files of this address, and other pages
+/// may not embed it. So markup in a logged line of a client has no effect.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
                       connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; \
                       form-action 'none'";
@@ -34,8 +34,8 @@ const ALWAYS: [(header::HeaderName, &str); 5] = [
     (header::CACHE_CONTROL, "no-store"),
 ];
 
-/// The form in which browsers ask their users for the secret. A browser sends the secret only to
-/// this origin, so a page under another name cannot use it.
+/// The challenge that makes a browser ask its user for the secret. The browser sends the secret
+/// only to this origin, so a page under another name cannot use it.
 const CHALLENGE: &str = "Basic realm=\"echoline admin\", charset=\"UTF-8\"";
 
 /// Returns a redirect to the page.
@@ -45,7 +45,7 @@ pub(super) fn to_page() -> HttpReply {
     reply
 }
 
-/// Returns an answer with its headers.
+/// Returns a response with the headers that every response has.
 pub(super) fn reply(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> HttpReply {
     let mut reply = Response::new(Full::new(body.into()));
     *reply.status_mut() = status;
@@ -65,7 +65,7 @@ pub(super) enum RequestError {
     /// The secret of the request is wrong.
     #[error("this is not the secret of --admin-secret-file")]
     WrongSecret,
-    /// A request without a secret wants more than figures.
+    /// The request has no secret, but asks for more than metrics.
     #[error(
         "this needs the secret of --admin-secret-file: send 'Authorization: Bearer SECRET', or \
          open /login in a browser and enter the secret as the password"
@@ -94,7 +94,7 @@ pub(super) enum RequestError {
 }
 
 impl RequestError {
-    /// Returns the sentence as an answer.
+    /// Returns the response that explains this error.
     pub(super) fn into_reply(self) -> HttpReply {
         let status = match &self {
             Self::Refused(GateError::NoHost) | Self::Body(_) | Self::Plan(_) => {

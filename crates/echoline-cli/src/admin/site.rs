@@ -1,4 +1,4 @@
-//! The paths of the admin address.
+//! Answers requests to the paths of the admin address.
 
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, UNIX_EPOCH};
@@ -28,11 +28,12 @@ use echoline_base::printable::printable;
 /// The maximum size of a fault plan, in bytes.
 const PLAN_BYTES_MAX: usize = 64 * 1024;
 
-/// The time before the answer to a wrong secret: with few connections at once there are few guesses
-/// in a second. No source is locked out, because all users of a host have one address.
+/// The delay of the answer to a wrong secret. Together with the small number of connections it
+/// allows only a few guesses per second. No source is locked out, because all users of a host share
+/// one address.
 const GUESS_PAUSE: Duration = Duration::from_secs(1);
 
-/// Number of penalties that the page lists.
+/// The number of penalties that the page lists.
 const PENALTIES_MAX: usize = 50;
 
 const STYLE: &str = include_str!("../../templates/admin.css");
@@ -43,7 +44,7 @@ const SCRIPT: &str = include_str!("../../templates/admin.js");
 pub(super) struct AdminSite {
     reach: AdminReach,
     secret: Option<AdminSecret>,
-    /// Requests with a wrong secret.
+    /// The counts of requests with a wrong secret.
     refusals: Refusals,
     served: ObservedServer,
     start: Instant,
@@ -127,7 +128,7 @@ impl AdminSite {
         if self.secret.is_some() { RequestError::NeedsSecret } else { RequestError::OnlyFigures }
     }
 
-    /// Returns the answer to a request that reads `path`.
+    /// Returns the response to a GET request for `path`.
     fn tell(&self, path: &str, access: Access) -> Result<HttpReply, RequestError> {
         let ok = StatusCode::OK;
         match path {
@@ -185,9 +186,9 @@ impl AdminSite {
             mode: self.served.mode,
             datagrams: datagrams.as_ref(),
             faults: faults.as_deref(),
-            certificate_expires: self.served.certificates.as_ref().map(|certificates| {
-                let since = certificates.expires().duration_since(UNIX_EPOCH);
-                since.unwrap_or_default().as_secs_f64()
+            certificate_expires: self.served.certificates.as_ref().and_then(|certificates| {
+                let since = certificates.expires()?.duration_since(UNIX_EPOCH);
+                Some(since.unwrap_or_default().as_secs_f64())
             }),
             sources: SourceFigures::of(&self.served.sources),
             refused_secrets: self.refusals.total(),
@@ -218,7 +219,8 @@ impl AdminSite {
         })
     }
 
-    /// A poisoned lock is safe to use, because a panic leaves no incomplete sample.
+    /// Locks the history. A poisoned lock is safe to use, because a panic leaves no incomplete
+    /// sample.
     fn history(&self) -> MutexGuard<'_, History> {
         self.history.lock().ignore_poison()
     }
@@ -337,7 +339,8 @@ mod tests {
             tokio::task::spawn_blocking(move || ask_path(at, "GET", path, "", "").unwrap())
         };
         assert_eq!(health(at, "/healthz").await.unwrap(), (200, "ok\n".to_owned()));
-        // The accepting task calls this for the text of a refusal, and panics.
+        // The task that accepts connections calls this function for the text of a refusal. The
+        // function panics.
         let server = server.farewell(Farewell::Custom(Arc::new(words)));
         let handler = |_| async { Ok::<(), Closed>(()) };
         server.serve_until(handler, std::future::pending()).await.unwrap_err();
@@ -346,7 +349,7 @@ mod tests {
             assert_eq!(status, 503, "{path}: {text}");
             let why = "failed: the task that accepts connections panicked (\"as asked\")";
             assert!(text.starts_with(why), "{path}: {text}");
-            // The message may quote what a client sent.
+            // The panic message may quote text from a client, so it is hidden.
             let text =
                 "failed: the task that accepts connections panicked; the log has the reason\n";
             assert_eq!(health(public, path).await.unwrap(), (503, text.to_owned()));
@@ -358,7 +361,7 @@ mod tests {
         try_ask(at, method, more, body).expect("an answer")
     }
 
-    /// Like `ask`, but returns `None` if there is no response.
+    /// Works like `ask`, but returns `None` if there is no response.
     fn try_ask(at: SocketAddr, method: &str, more: &str, body: &str) -> Option<(u16, String)> {
         ask_path(at, method, "/faults", more, body)
     }
@@ -393,7 +396,7 @@ mod tests {
         let (status, now) = ask(at, "PUT", "", "delay=50ms\ndrop p=0.1");
         assert_eq!(status, 200);
         assert!(now.ends_with("# happened 2 times\ndrop p=0.1\n"), "{now}");
-        assert_eq!(ask(at, "POST", "", &shown), (200, shown), "what is shown is a plan");
+        assert_eq!(ask(at, "POST", "", &shown), (200, shown), "a valid plan is shown");
         let (status, sentence) = ask(at, "PUT", "", "dorp");
         assert_eq!(
             (status, sentence.as_str()),

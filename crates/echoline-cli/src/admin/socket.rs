@@ -7,8 +7,12 @@ use anyhow::anyhow;
 use super::access::Access;
 use super::http::AdminListener;
 use crate::process::inherited::HandoverSocket;
+use crate::server::port_owner::with_holder;
 use crate::server::socket_args::admits_everybody;
 use echoline::{Address, Listener, ListenerOptions};
+
+/// The flag of the admin address.
+pub(super) const ADMIN: &str = "--admin";
 
 /// A bound socket. Dropping this value removes the file of a Unix socket.
 #[derive(Debug)]
@@ -35,7 +39,8 @@ impl AdminSocket {
             };
             given.into_iter().map(inherit).collect()
         };
-        let listeners = listeners.map_err(|error| anyhow!("--admin: {error}"))?;
+        let listeners =
+            listeners.map_err(|error| anyhow!("{ADMIN}: {}", with_holder(&error, address)))?;
         listeners.into_iter().map(|listener| Self::new(listener, asked)).collect()
     }
 
@@ -58,7 +63,8 @@ impl AdminSocket {
         self.access
     }
 
-    /// Returns a warning if a Unix socket gives fewer rights than it could.
+    /// Returns a warning if a Unix socket gives only the rights of [`Access::Metrics`], because
+    /// every user of the host may connect to it.
     pub(super) fn warning(&self) -> Option<String> {
         let address = self.address().ok()?;
         let path = address.unix_path().filter(|_| self.access == Access::Metrics)?;

@@ -1,7 +1,7 @@
-//! The live page as text and numbers, ready to be shown. Pure.
+//! Formats the contents of the live page as text and numbers. Pure.
 //!
-//! All numbers become text here. So the page shows the same with and without JavaScript, and the
-//! script has nothing to compute.
+//! All numbers become text here. So the page shows the same text with and without JavaScript, and
+//! the script computes nothing.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use echoline_base::amount::figures::{self, bytes};
 /// The contents of the admin page.
 #[derive(Debug, Serialize)]
 pub(super) struct AdminView {
-    /// The phase in one word.
+    /// The server's phase in one word.
     pub(super) phase: &'static str,
     pub(super) headline: String,
     pub(super) shown: VisiblePart,
@@ -29,9 +29,9 @@ pub(super) struct AdminView {
     pub(super) limits: Vec<[String; 2]>,
     /// `None` if the server cannot have planned faults.
     pub(super) faults: Option<Vec<[String; 2]>>,
-    /// Source, action, remaining time and level of each penalty; `None` if it is not shown.
+    /// Source, action, remaining time and level of each penalty; `None` if penalties are not shown.
     pub(super) penalties: Option<Vec<[String; 4]>>,
-    /// Time, level and text, the newest first.
+    /// The time, level and text of log lines, the newest first.
     pub(super) log: Vec<[String; 3]>,
 }
 
@@ -40,9 +40,9 @@ pub(super) struct AdminView {
 #[serde(rename_all = "kebab-case")]
 pub(super) enum VisiblePart {
     All,
-    /// Only numbers: no names, no addresses and no log.
+    /// The page shows only numbers: no names, no addresses and no log.
     Figures,
-    /// The same without the secret, and everything with it.
+    /// The page shows [`Self::Figures`] without the secret, and [`Self::All`] with it.
     FiguresUntilLogin,
 }
 
@@ -54,7 +54,7 @@ pub(super) struct StatTile {
     pub(super) more: String,
 }
 
-/// The data that the admin page is made of.
+/// The data from which the admin page is built.
 #[derive(Debug)]
 pub(super) struct ViewSources<'a> {
     pub(super) snapshot: &'a Snapshot,
@@ -70,7 +70,7 @@ pub(super) struct ViewSources<'a> {
     pub(super) log: Vec<[String; 3]>,
 }
 
-/// Returns the phase in one word, for people and for `/readyz`.
+/// Returns the server's phase in one word, for the page and for `/readyz`.
 pub(super) fn word(phase: Option<Phase>) -> &'static str {
     match phase {
         None => "starting",
@@ -200,7 +200,7 @@ fn penalties(penalties: Vec<PenalisedSource>) -> Vec<[String; 4]> {
     penalties.into_iter().map(row).collect()
 }
 
-/// Returns the limits by the names of their flags.
+/// Returns the name of each limit's flag, and its value.
 fn limits(limits: &Limits) -> Vec<[String; 2]> {
     let length = |time: Option<Duration>| time.map_or_else(|| "off".to_owned(), figures::long_time);
     let number = |number: Option<usize>| {

@@ -21,7 +21,8 @@ use crate::files::output;
 use crate::values;
 use echoline_base::file_access::if_there;
 
-/// A certificate becomes valid this long before its creation, because clocks differ.
+/// The time before its creation from which a certificate is valid, because the clocks of hosts
+/// differ.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(60 * 60);
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -81,9 +82,9 @@ pub(crate) fn run(flags: &CertArgs) -> anyhow::Result<ExitCode> {
     let files = if flags.ca { flags.family()? } else { flags.alone()? };
     let out = &flags.out;
     fs::create_dir_all(out)
-        .with_context(|| format!("cannot create the folder {}", out.display()))?;
+        .with_context(|| format!("cannot create the folder --out {}", out.display()))?;
     for path in files.iter().map(|(name, _)| out.join(name)).filter(|_| !flags.force) {
-        // A file that cannot be examined may exist.
+        // An error means that the file may exist, so nothing is written.
         let found = if_there(fs::symlink_metadata(&path));
         if found.with_context(|| format!("cannot examine {}", path.display()))?.is_some() {
             bail!(
@@ -153,7 +154,7 @@ impl CertArgs {
             format!("--name {}: write host names and IP addresses with commas", names.join(","))
         })?;
         params.distinguished_name = rcgen::DistinguishedName::new();
-        // Distinguishes it from a certificate of the same common name that a system trusts.
+        // Distinguishes the certificate from one with the same common name that the system trusts.
         params.distinguished_name.push(DnType::OrganizationName, "echoline test");
         params.distinguished_name.push(DnType::CommonName, common_name);
         let now = now();

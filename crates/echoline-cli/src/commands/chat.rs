@@ -27,7 +27,7 @@ use crate::process::reload::{Commit, Reload, ReloadHook};
 use crate::server::args::{ServerCommand, ServingArgs};
 use crate::server::binding::OnNearlyFull;
 use crate::server::check_report::CheckReport;
-use crate::server::service::{Service, WebPage};
+use crate::server::service::{Service, ServiceAddress, WebPage};
 use crate::server::tls::ExpiredCertificatePolicy;
 use crate::server::web::WebArgs;
 use crate::usage_error::UsageError;
@@ -44,8 +44,8 @@ use echoline_chat::{self, Chat, ChatSettings, LogLimits, Name, Role};
 const MAX_LINE: usize = 4096;
 const STALL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Bounds of the time that the end of the program waits for the disk: the rest of --drain-timeout,
-/// but at least a second, so that lines can still be written.
+/// Bounds of the time that the shutdown waits for the disk. The shutdown waits for the rest of
+/// --drain-timeout, but at least a second, so that lines can still be written.
 const CLOSE_MIN: Duration = Duration::from_secs(1);
 const CLOSE_MAX: Duration = Duration::from_secs(6);
 
@@ -106,12 +106,13 @@ pub(crate) struct ChatArgs {
 
     /// Earlier lines to show to a new user [default: 20 with --data or --bus, else 0].
     #[arg(long, env = "ECHOLINE_REPLAY", value_name = "N", help_heading = "History")]
+    #[arg(value_parser = |text: &str| values::number_in(text, 0..=u64::MAX))]
     replay: Option<u64>,
 
     /// Room that every user joins first.
     #[arg(help_heading = "Rooms and users")]
     #[arg(long, env = "ECHOLINE_LOBBY", value_name = "NAME", default_value = "lobby")]
-    #[arg(value_parser = |text: &str| Name::parse_room(text))]
+    #[arg(value_parser = values::room_name)]
     lobby: Name,
 
     /// Limit of rooms.
@@ -218,6 +219,7 @@ enum ChatSubcommand {
 /// A listening address, and the role of the clients that connect to it.
 #[derive(Clone, Debug)]
 struct ChatListen {
+    typed: String,
     address: Address,
     role: Role,
 }
@@ -230,7 +232,7 @@ impl FromStr for ChatListen {
             Some(rest) => (rest, Role::Telnet),
             None => (text, Role::User),
         };
-        rest.parse().map(|address| Self { address, role })
+        rest.parse().map(|address| Self { typed: text.to_owned(), address, role })
     }
 }
 
@@ -301,7 +303,8 @@ impl ServerCommand for ChatArgs {
     fn check(&self, findings: &mut CheckReport) -> anyhow::Result<()> {
         match self.settings().and_then(|settings| self.describe(settings)) {
             Ok(sentences) => sentences.into_iter().for_each(|sentence| findings.right(sentence)),
-            // The chat whose next start is being checked may itself be running.
+            // The folder may be in use by the chat itself, if its next start is checked while it
+            // runs.
             Err(error) if is_in_use(&error) => findings.note(format!("{error:#}")),
             Err(error) => findings.wrong(format!("{error:#}")),
         }
@@ -321,6 +324,14 @@ impl ChatArgs {
             )
             .into());
         }
+        if let Some(replay) = self.replay.filter(|&replay| replay > self.history.get() as u64) {
+            return Err(UsageError::new(format!(
+                "--replay {replay} is more than the lines that are kept of a room (--history {}): \
+                 choose a smaller --replay, or a larger --history",
+                self.history
+            ))
+            .into());
+        }
         let lasts = self.data.is_some() || self.bus.is_asked_for();
         Ok(ChatSettings {
             lobby: self.lobby.clone(),
@@ -336,7 +347,7 @@ impl ChatArgs {
         })
     }
 
-    /// Returns the first line of the file.
+    /// Returns the first line of `--operator-password-file`.
     fn operator_password(&self) -> anyhow::Result<Option<SecretText>> {
         let Some(path) = &self.operator_password_file else { return Ok(None) };
         let flag = "--operator-password-file";
@@ -373,9 +384,13 @@ impl ChatArgs {
     }
 
     fn service(&self) -> Service {
+        let listen = |listen: &ChatListen| {
+            ServiceAddress::typed("--listen", &listen.typed, listen.address.clone())
+        };
+        let bot = |bot: &Address| ServiceAddress::typed("--bot", bot.to_string(), bot.clone());
         Service {
-            listen: self.listen.iter().map(|listen| listen.address.clone()).collect(),
-            also: self.bot.iter().chain(self.web.addresses()).cloned().collect(),
+            listen: self.listen.iter().map(listen).collect(),
+            also: self.bot.iter().map(bot).chain(self.web.addresses()).collect(),
             page: Some(WebPage { addresses: self.web.count(), assets: echoline_chat::PAGE }),
             what: "chat",
             eol: Eol::CrLf,
@@ -403,12 +418,12 @@ impl ChatArgs {
         // If no address was typed, users connect to the sockets that the service manager passed.
         let people = typed.chain(std::iter::repeat(Role::User)).take(people);
         let bots = self.bot.iter().map(|_| Role::Bot);
-        let pages = self.web.addresses().map(|_| Role::Web);
+        let pages = std::iter::repeat_n(Role::Web, self.web.count());
         let roles = people.chain(bots).chain(pages);
         roles.zip(counts).flat_map(|(role, count)| vec![role; count]).collect()
     }
 
-    /// Checks everything except the listening addresses, and describes the chat.
+    /// Checks everything except the listening addresses, and prints a description of the chat.
     fn try_out(&self, settings: ChatSettings) -> anyhow::Result<ExitCode> {
         let [room, rest @ ..] = &self.describe(settings)?[..] else { return Ok(ExitCode::SUCCESS) };
         output::print(&format!("The chat can start: {room}\n{}\n", rest.join("\n")))?;
@@ -425,7 +440,7 @@ impl ChatArgs {
             None => "The history is kept in memory only; --data DIR keeps it on disk.".to_owned(),
         };
         let mut people: Vec<String> =
-            self.listen.iter().map(|to| format!("Users connect to {}.", to.address)).collect();
+            self.listen.iter().map(|to| format!("Users connect to {}.", to.typed)).collect();
         if people.is_empty() {
             people.push(
                 "Users connect to the sockets from systemd, or to 127.0.0.1:8080.".to_owned(),

@@ -49,6 +49,9 @@ pub(crate) fn run(
     program: &Command,
     read_server: ReadServer,
 ) -> anyhow::Result<ExitCode> {
+    if let Some(text) = flags.usage_error() {
+        return Err(UsageError::new(text).into());
+    }
     if flags.example {
         output::print(&config::example(program))?;
         return Ok(ExitCode::SUCCESS);
@@ -57,7 +60,7 @@ pub(crate) fn run(
     match (&flags.command[..], &flags.file) {
         ([name, rest @ ..], file) => {
             let words = words(name, file.as_deref(), rest);
-            let server = read_server(&words).map_err(ConfigError::into_error)?;
+            let server = read_server(&words).map_err(|error| not_a_server(name, error))?;
             findings.about(name.to_string_lossy().into_owned());
             check_server(server.as_deref(), &mut findings)?;
         }
@@ -68,6 +71,47 @@ pub(crate) fn run(
         }
     }
     findings.report()
+}
+
+impl CheckArgs {
+    /// Returns the error message for flags that do not fit together.
+    fn usage_error(&self) -> Option<String> {
+        let [name, rest @ ..] = &self.command[..] else {
+            // The variable may be meant for the servers in the same environment.
+            let ignored = self.example && self.file.is_some() && !config::may_set("config");
+            return ignored.then(|| "--example reads no --config: remove one of them".to_owned());
+        };
+        if self.example {
+            let name = name.display();
+            return Some(format!("--example prints the keys of all commands: remove '{name}'"));
+        }
+        let below = rest.first().filter(|word| name == "chat" && !is_flag(word))?;
+        let known = "verify doctor backup restore export erase hash-password";
+        let is_tool = known.split(' ').any(|tool| *below == tool);
+        is_tool.then(|| {
+            let below = below.display();
+            format!("'chat {below}' is not a server, and 'check' is for servers: write check chat")
+        })
+    }
+}
+
+fn is_flag(word: &OsString) -> bool {
+    word.as_encoded_bytes().starts_with(b"-")
+}
+
+/// Returns the error of the command `name`. If an argument is missing, the command is a client.
+fn not_a_server(name: &OsString, error: ConfigError) -> anyhow::Error {
+    match &error {
+        ConfigError::Usage(usage) if usage.kind() == ErrorKind::MissingRequiredArgument => {
+            UsageError::new(format!(
+                "'{name}' is not a server, and 'check' is for servers (echo, chat): to check the \
+                 flags of {name} too, add its required arguments",
+                name = name.display()
+            ))
+            .into()
+        }
+        _ => error.into_error(),
+    }
 }
 
 /// Returns the command line that would start the server.

@@ -158,7 +158,7 @@ fn write_difference(difference: &Difference, text: &mut String) -> std::fmt::Res
     writeln!(text, "{}", line.trim_end())
 }
 
-/// Returns the median and the spread of the runs around it: `1.20 ms ±3 %`.
+/// Returns the median of the runs and the largest distance from it: `1.20 ms ±3 %`.
 fn side(metric: Metric, figures: &[f64], median: f64) -> String {
     let shown = metric.show(median);
     let distance = figures.iter().map(|figure| (figure - median).abs()).fold(0.0, f64::max);

@@ -186,7 +186,7 @@ impl ServerCommand for EchoArgs {
 impl EchoArgs {
     fn service(&self, dialogue: &EchoDialogue) -> Service {
         Service {
-            listen: self.listen.clone(),
+            listen: self.listen.iter().cloned().map(Into::into).collect(),
             also: Vec::new(),
             what: self.mode.name(),
             eol: dialogue.eol,
@@ -222,7 +222,7 @@ impl EchoArgs {
     }
 }
 
-/// The dialogue for new connections.
+/// The dialogue that new connections get. A reload replaces it.
 #[derive(Clone)]
 struct CurrentDialogue(Arc<Mutex<Arc<EchoDialogue>>>);
 
@@ -244,7 +244,7 @@ impl CurrentDialogue {
 fn reload_hook(current: CurrentDialogue) -> ReloadHook<EchoArgs> {
     let prepare = move |flags: &EchoArgs| {
         let running = current.dialogue();
-        // Mode and line end keep their first values, whatever the new flags are.
+        // A reload cannot change the mode and the line end.
         let usual = EchoDialogue::new(running.mode, running.clock);
         let dialogue = flags.words(EchoDialogue { eol: running.eol, ..usual });
         let current = current.clone();

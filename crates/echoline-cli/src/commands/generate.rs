@@ -93,7 +93,7 @@ pub(crate) fn run(flags: &GenerateArgs, mut program: Command) -> anyhow::Result<
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns a page for `command`, and for each below it that is not hidden.
+/// Writes a man page for `command`, and for each of its subcommands that is not hidden.
 fn write_pages(command: &Command, folder: &Path) -> io::Result<()> {
     let page = Man::new(command.clone()).manual("echoline");
     let mut text = Vec::new();

@@ -18,7 +18,7 @@ use self::progress_display::ProgressDisplay;
 use self::traffic::TrafficArgs;
 use crate::commands::load_output::OutputArgs;
 use crate::commands::tls_client::{TlsClientArgs, TlsSide};
-use crate::config::ConfigArgs;
+use crate::config::{self, ConfigArgs};
 use crate::process::descriptors::Descriptors;
 use crate::process::resources;
 use crate::usage_error::UsageError;
@@ -97,7 +97,8 @@ pub(crate) struct LoadArgs {
     ///
     /// Several are separated by commas: 'p99<5ms,errors<0.1%'. Metrics: percentiles (p50, p99.9),
     /// max, mean, errors, skipped, lost, late, duplicated, reordered, rate.
-    // If --messages excuses --find-max, clap excuses what needs --find-max as well.
+    // --slo repeats the conflicts of --find-max. Otherwise clap would not require --find-max if
+    // --messages is given.
     #[arg(long, env = "ECHOLINE_SLO", value_name = "LIST", requires = "find_max")]
     #[arg(conflicts_with_all = ["messages", "total_messages"])]
     #[arg(value_parser = goals, help_heading = "Search")]
@@ -135,13 +136,14 @@ pub(crate) fn run(flags: &LoadArgs) -> anyhow::Result<ExitCode> {
     let stop = Shutdown::new();
     let report = runtime.block_on(run_until_stopped(flags, &settings, &stop))?;
     let code = flags.output.write(report);
-    // A closed loop for a duration plans only what it sends, so its ledger does not show a stop.
+    // A closed loop with a duration plans each message when it sends it, so its ledger does not
+    // show that the run was stopped early.
     let is_cut = stop.phase() != Phase::Running && flags.output.fail_if().is_none();
     Ok(if is_cut && code == ExitCode::SUCCESS { ExitCode::FAILURE } else { code })
 }
 
-/// Runs until the end of the plan. The first signal ends the sending, the second everything; there
-/// is a report in each case.
+/// Runs until the end of the plan. The first signal ends the sending, and the second ends the run
+/// at once. The run is reported in each case.
 async fn run_until_stopped(
     flags: &LoadArgs,
     settings: &LoadSettings,
@@ -231,14 +233,19 @@ impl LoadArgs {
 }
 
 impl LoadArgs {
-    /// Prepares TLS, and notes it for the report.
+    /// Prepares TLS, and records its settings for the report.
     fn tls(&self, settings: &mut LoadSettings) -> anyhow::Result<TlsSide> {
         let (resumption, handshakes) = match self.tls_resume {
             true => (Resumption::On, "handshakes resumed"),
             false => (Resumption::Off, "each handshake whole"),
         };
         let side = self.tls.prepare(&self.addresses, resumption)?;
-        if self.addresses.iter().any(|address| address.scheme().is_tls()) {
+        let has_tls = self.addresses.iter().any(|address| address.scheme().is_tls());
+        if self.tls_resume && !has_tls && !config::may_set("tls-resume") {
+            let text = "--tls-resume has no effect: no address begins with tls:// or wss://";
+            return Err(UsageError::new(text).into());
+        }
+        if has_tls {
             let remark = format!("{handshakes}; {}", self.tls.describe());
             settings.remarks.push(("tls".to_owned(), remark));
         }
@@ -257,7 +264,7 @@ fn datagram_usage_error(expect: &Expect, size: usize) -> Option<String> {
     if size > DATAGRAM_BYTES_MAX {
         return Some(format!(
             "a message of {size} bytes, with its line end, does not fit into a datagram (udp://): \
-             the limit is {DATAGRAM_BYTES_MAX}"
+             the limit is {DATAGRAM_BYTES_MAX}; choose a smaller --size, or a shorter --message"
         ));
     }
     let lines = expect.lines > 1 || expect.greeting_lines > 0;

@@ -10,10 +10,10 @@ use crate::files::output;
 use crate::usage_error::UsageError;
 use echoline_load::{LoadReport, Metric, Objectives, Percentile};
 
-/// The exit code if a condition of `--fail-if` came true, or a comparison found a metric worse.
+/// The exit code if a condition of `--fail-if` was met, or if a comparison found a metric worse.
 pub(crate) const EXIT_CHECK_FAILED: u8 = 3;
 
-/// The most percentiles that fit into the columns of a report.
+/// The maximum number of percentiles that fit into the columns of a report.
 const PERCENTILES_MAX: usize = 12;
 
 /// Flags of the commands that make a report.
@@ -84,8 +84,8 @@ impl OutputArgs {
         self.fail_if.as_ref()
     }
 
-    /// Returns a usage error if two files have the same destination. Warns if one cannot be
-    /// written, while the user can still stop the run.
+    /// Returns a usage error if two files have the same destination. Warns about a file that cannot
+    /// be written, before the run starts, so that the user can still stop it.
     pub(crate) fn check(&self) -> Result<(), UsageError> {
         if self.percentiles.len() > PERCENTILES_MAX {
             let text = format!("--percentiles takes at most {PERCENTILES_MAX} values: remove some");
@@ -159,7 +159,8 @@ impl OutputArgs {
         }
     }
 
-    /// Returns whether clients had no server at the end and no condition covers that.
+    /// Returns whether clients had no server at the end of the run, and no condition of `--fail-if`
+    /// covers this failure.
     fn overlooks_outage(&self, report: &LoadReport) -> bool {
         let judges = |metric| matches!(metric, Metric::Errors | Metric::Skipped);
         let named = self

@@ -37,7 +37,7 @@ pub(crate) struct MergeArgs {
     output: OutputArgs,
 }
 
-/// Refuses runs if two of them were not concurrent.
+/// Returns an error if two of the runs did not overlap in time.
 fn check_concurrent(loaded: &[LoadedReport]) -> anyhow::Result<()> {
     for (index, one) in loaded.iter().enumerate() {
         for other in &loaded[index + 1..] {

@@ -9,10 +9,10 @@ use anyhow::{Context, bail, ensure};
 use echoline_base::printable::printable;
 use echoline_load::LoadReport;
 
-/// The most bytes of a file: a report has a few hundred kilobytes.
+/// The maximum size of a file in bytes. A usual report has a few hundred kilobytes.
 const SIZE_MAX: u64 = 64 << 20;
 
-/// The most files at once.
+/// The maximum number of files.
 const FILES_MAX: usize = 200;
 
 /// A report with the name of its file.

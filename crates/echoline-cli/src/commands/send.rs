@@ -23,7 +23,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
 use crate::commands::tls_client::TlsClientArgs;
-use crate::config::ConfigArgs;
+use crate::config::{self, ConfigArgs};
 use crate::files::output;
 use crate::server::transport_args::ClientTransportArgs;
 use crate::usage_error::UsageError;
@@ -47,7 +47,7 @@ use terminal::Terminal;
 /// The exit code after the user interrupted the client, as shells define it: 128 + SIGINT.
 const INTERRUPTED: u8 = 130;
 
-/// The same for SIGTERM.
+/// The exit code after SIGTERM: 128 + SIGTERM.
 const TERMINATED: u8 = 143;
 
 /// The flags of `echoline send`.
@@ -115,7 +115,7 @@ pub(crate) struct SendArgs {
 pub(crate) fn run(flags: SendArgs) -> anyhow::Result<ExitCode> {
     let runtime = crate::process::resources::runtime()?;
     let result = runtime.block_on(send(flags));
-    // A thread may still wait for stdin, which may never end.
+    // A thread may still wait for stdin, and this wait may never end.
     runtime.shutdown_background();
     result.or_else(|SendFailure { code, error }| {
         if error.is::<UsageError>() {
@@ -128,6 +128,14 @@ pub(crate) fn run(flags: SendArgs) -> anyhow::Result<ExitCode> {
 
 async fn send(flags: SendArgs) -> Result<ExitCode, SendFailure> {
     let (address, timeout) = (&flags.address, flags.timeout.0);
+    let is_open = flags.no_half_close && !config::may_set("no-half-close");
+    if address.scheme() == Scheme::Udp && is_open {
+        let text = format!("--no-half-close has no effect on {address}: remove the flag");
+        return Err(anyhow!(UsageError::new(text)).into());
+    }
+    if let Some(text) = flags.wires.usage_error(std::slice::from_ref(address)) {
+        return Err(anyhow!(UsageError::new(text)).into());
+    }
     let side = flags.tls.prepare(std::slice::from_ref(address), Resumption::Off)?;
     let transport = flags.wires.transport(address, None, side.step(address)?);
     let begin = Instant::now();
@@ -144,7 +152,7 @@ async fn send(flags: SendArgs) -> Result<ExitCode, SendFailure> {
     };
     let interactive =
         flags.texts.is_empty() && io::stdin().is_terminal() && io::stdout().is_terminal();
-    // The default action would end the program and leave the terminal in the prompt's mode.
+    // The default action of SIGTERM would leave the terminal in the prompt's mode.
     let termination = interactive.then(|| signal(SignalKind::terminate())).and_then(Result::ok);
     // Dropping this restores the terminal, even while the thread of the prompt still waits for a
     // key.
@@ -181,7 +189,7 @@ async fn send(flags: SendArgs) -> Result<ExitCode, SendFailure> {
     drop(terminal);
     let Some((ending, tally)) = held else { return Ok(ExitCode::from(TERMINATED)) };
     if interactive && matches!(ending, DialogueEnd::Closed { input_left: true }) {
-        // At a prompt this is how a user leaves (`QUIT`), so no input was left over.
+        // At a prompt the server closes after the user has typed `QUIT`, so no input is left over.
         output::tell(&format!("{address} closed the connection"));
         return Ok(if tally.unanswered() == 0 {
             ExitCode::SUCCESS

@@ -8,9 +8,11 @@ use clap::Args;
 
 use crate::config;
 use crate::files::shared_files::SharedFilesArgs;
+use crate::files::tls_files::{IdentityFiles, load_authorities};
+use crate::server::tls::protocol;
 use crate::usage_error::UsageError;
 use echoline::Address;
-use echoline::tls::{Authorities, Identity, Resumption, TlsClient, Trust};
+use echoline::tls::{Authorities, Resumption, TlsClient, TlsError, Trust};
 use echoline::transport::Step;
 
 /// The flags of a client's side of TLS.
@@ -38,6 +40,11 @@ pub(crate) struct TlsClientArgs {
     /// Name in the certificate of the server [default: the host of ADDR].
     #[arg(long, env = "ECHOLINE_SERVER_NAME", value_name = "NAME")]
     server_name: Option<String>,
+
+    /// Application protocols to offer (ALPN), the preferred one first.
+    #[arg(long, env = "ECHOLINE_CLIENT_ALPN", value_name = "NAME", value_delimiter = ',')]
+    #[arg(value_parser = protocol)]
+    alpn: Vec<String>,
 
     #[command(flatten)]
     shared_files: SharedFilesArgs,
@@ -70,18 +77,23 @@ impl TlsClientArgs {
         }
         let trust = match (&self.ca, self.insecure) {
             (_, true) => Trust::AnyCertificate,
-            (Some(path), _) => Trust::Authorities(Authorities::load(path)?),
+            (Some(path), _) => Trust::Authorities(load_authorities("--ca", path)?),
             (None, _) => Trust::Authorities(Authorities::of_the_system()?),
         };
         let identity = match &self.cert {
             Some(cert) => {
-                let key = self.key.as_ref().unwrap_or(cert);
-                self.shared_files.check_key(("--key", self.key.as_deref()), ("--cert", cert))?;
-                Some(Identity::load(cert, key, now())?)
+                let key = ("--key", self.key.as_deref());
+                let files = IdentityFiles { cert: ("--cert", cert), key };
+                self.shared_files.check_key(files.key, files.cert)?;
+                match files.load(now())? {
+                    (_, Some(error)) => return Err(error),
+                    (identity, None) => Some(identity),
+                }
             }
             None => None,
         };
         let client = TlsClient::new(&trust, identity.as_ref(), resumption)?;
+        let client = client.alpn(self.alpn.iter().map(String::as_str))?;
         Ok(TlsSide { client: Some(client), server_name })
     }
 
@@ -90,13 +102,15 @@ impl TlsClientArgs {
         if self.insecure { "certificates not checked" } else { "certificates checked" }
     }
 
-    /// Returns a flag that was typed, and not set by a variable for all commands.
+    /// Returns the first TLS flag that is set on the command line. A flag that an environment
+    /// variable may have set does not count, because the variable may be meant for other commands.
     fn given(&self) -> Option<&'static str> {
         [
             ("--ca", self.ca.is_some()),
             ("--insecure", self.insecure),
             ("--cert", self.cert.is_some()),
             ("--server-name", self.server_name.is_some()),
+            ("--alpn", !self.alpn.is_empty()),
         ]
         .into_iter()
         .filter(|(flag, _)| !config::may_set(flag.trim_start_matches('-')))
@@ -109,7 +123,11 @@ impl TlsSide {
     pub(crate) fn step(&self, address: &Address) -> anyhow::Result<Option<Arc<dyn Step>>> {
         let client = self.client.as_ref().filter(|_| address.scheme().is_tls());
         let name = self.server_name.as_deref().unwrap_or(address.host());
-        Ok(client.map(|client| client.step(name)).transpose()?)
+        let step = client.map(|client| client.step(name)).transpose();
+        step.map_err(|error| match error {
+            TlsError::BadName(_) => UsageError::new(error.to_string()).into(),
+            error => error.into(),
+        })
     }
 }
 

@@ -48,7 +48,7 @@ impl fmt::Display for ConfigFileError {
 }
 
 impl ConfigFile {
-    /// Reads TOML.
+    /// Parses the TOML text of a file.
     pub(super) fn parse(text: &str) -> Result<Self, ConfigFileError> {
         let document = DeTable::parse(text).map_err(|error| {
             let place = error.span().map_or(0, |span| span.start);

@@ -2,8 +2,8 @@
 
 use echoline::Address;
 
-/// Flags of `ab`, `wrk`, `hey`, `oha`, `nc` and web servers, the commands for which they get a
-/// hint, and the hint, in which `{}` is the value.
+/// Hints for flags of `ab`, `wrk`, `hey`, `oha`, `nc` and web servers. Each entry has the flags,
+/// the commands in which they get the hint, and the hint. `{}` in the hint becomes the typed value.
 const HINTS: [(&[&str], &[&str], &str); 26] = [
     (&["--connections", "--concurrency", "--users"], LOAD, "use '--clients {}'"),
     (
@@ -43,7 +43,7 @@ const CLIENTS: &[&str] = &["send", "load"];
 const SERVERS: &[&str] = &["echo", "chat"];
 const ALL: &[&str] = &["echo", "chat", "send", "load"];
 
-/// Flags that `echoline` had in an earlier version, their command, and the reason of the removal.
+/// Removed flags: the flag, its command, and the reason of the removal.
 const REMOVED: [(&str, &str, &str); 3] = [
     (
         "--on-loss",
@@ -79,13 +79,27 @@ pub(crate) fn hint(command: &str, flag: &str, value: Option<&str>) -> Option<Str
     Some(words.replace("{}", value.unwrap_or("N")))
 }
 
-/// Returns the hint for a `word` in a place where `command` takes no word.
+/// Returns the flag of another program that differs from `flag` by one letter, if `command` has a
+/// hint for it.
+pub(crate) fn near(command: &str, flag: &str) -> Option<&'static str> {
+    let of_command = HINTS.iter().filter(|(_, commands, _)| commands.contains(&command));
+    let mut flags = of_command.flat_map(|(flags, _, _)| flags.iter().copied());
+    let is_near =
+        |known: &&str| known.starts_with("--") && strsim::damerau_levenshtein(flag, known) == 1;
+    flags.find(is_near)
+}
+
+/// Returns the hint for a `word` that `command` does not accept at this position.
 pub(crate) fn word_hint(command: &str, word: &str) -> Option<String> {
     let is_port = !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
     let address = if is_port { format!("127.0.0.1:{word}") } else { word.to_owned() };
     match command {
         "echo" | "chat" => {
             address.parse::<Address>().ok().map(|_| format!("use '--listen {address}'"))
+        }
+        "completions" | "man" => Some(format!("use 'echoline generate {word}'")),
+        "chat hash-password" => {
+            Some("leave the password out: the command asks for it, or reads a pipe".to_owned())
         }
         "compare" => {
             Some("for several runs on each side use '--before FILE... --after FILE...'".to_owned())
@@ -94,7 +108,8 @@ pub(crate) fn word_hint(command: &str, word: &str) -> Option<String> {
     }
 }
 
-/// Returns the value that is typed with an unknown `flag`: `-c 50`, `-c50`, `-c=50`, `--count=50`.
+/// Returns the value that the user typed with an unknown `flag`: `-c 50`, `-c50`, `-c=50` or
+/// `--count=50`.
 pub(crate) fn value<'a>(typed: &'a [String], flag: &str) -> Option<&'a str> {
     let place = typed.iter().position(|argument| argument.starts_with(flag))?;
     let behind = &typed[place][flag.len()..];
@@ -137,6 +152,14 @@ mod tests {
         assert_eq!(hint("cert", "-c", None), None);
     }
 
+    #[test]
+    fn a_misspelled_flag_of_another_program_is_recognized() {
+        assert_eq!(near("echo", "--prot"), Some("--port"));
+        assert_eq!(near("load", "--conections"), Some("--connections"));
+        assert_eq!(near("load", "--prefix"), None);
+        assert_eq!(near("cert", "--prot"), None);
+    }
+
     /// Issue 14, item 0: an address without a flag gets the flag.
     #[test]
     fn an_address_without_its_flag_gets_a_hint() {
@@ -164,7 +187,8 @@ mod tests {
         }
     }
 
-    /// No hint is about a flag that the command has, and every flag that a hint names exists.
+    /// The command of a hint does not have the hint's flag, and every flag that a hint names
+    /// exists.
     #[test]
     fn hints_name_existing_flags_for_missing_ones() {
         let program = Cli::command();
@@ -176,7 +200,7 @@ mod tests {
                 };
                 for flag in flags {
                     let bare = flag.trim_start_matches('-');
-                    // A command with such a flag never asks for the hint.
+                    // The command may have the flag itself. Then this hint is never used.
                     assert!(flag.len() > 1 && !bare.is_empty(), "{flag}");
                 }
                 let named =

@@ -9,10 +9,10 @@ use clap::{Arg, ArgAction, Command};
 use super::file::{ConfigFileError, ConfigKey, ConfigTable, ConfigValue};
 use crate::config::hints;
 
-/// Flags that choose the action of a command. A file can only set options of the action.
+/// Flags that choose what a command does. A file can only set the options of a command.
 const NOT_IN_A_FILE: [&str; 4] = ["check", "config", "help", "version"];
 
-/// The name of the flag `--config`, and of its field.
+/// The name of the flag `--config` and of the field with its value.
 pub(super) const CONFIG: &str = "config";
 
 /// Returns the flags of `command` that a file can set, in the order of its help.
@@ -50,11 +50,11 @@ pub(super) struct FileSetting {
     pub(super) key: String,
     /// The line of the key in the file, from 1.
     pub(super) line: usize,
-    /// One argument for each value; none for a switch that is off.
+    /// One argument for each value; empty for a switch that is off.
     pub(super) arguments: Vec<OsString>,
 }
 
-/// Converts the settings in `table` into arguments for `command`. All of them are checked first.
+/// Converts the settings in `table` into arguments for `command`, and checks each of them alone.
 pub(super) fn arguments(
     program: &Command,
     command: &Command,
@@ -110,16 +110,16 @@ fn find<'a>(
     Err(ConfigFileError { line: key.line, text })
 }
 
-/// Returns another command that has the flag.
+/// Returns the first command that has the flag.
 fn owner<'a>(program: &'a Command, key: &str) -> Option<&'a str> {
     let mut commands = configurable(program);
     commands.find(|command| flags(command).any(|(name, _)| name == key)).map(Command::get_name)
 }
 
-/// Returns the name that was probably meant: at most a third of its letters differ.
+/// Returns the name that the user probably meant: at most a third of its letters differ.
 pub(super) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let name = name.to_lowercase().replace('_', "-");
-    // No flag is that long, and comparing long names takes time.
+    // No flag has so many letters, and comparing long names takes time.
     if name.len() > 64 {
         return None;
     }
@@ -149,7 +149,7 @@ fn typed(flag: &Arg, key: &ConfigKey) -> Result<Vec<OsString>, String> {
     }
 }
 
-/// Returns the reason why the command can never accept this argument.
+/// Returns the reason why the command can never accept `argument`; `None` if it can.
 pub(super) fn refusal(bare: &Command, argument: &OsString) -> Option<String> {
     let error = bare.clone().try_get_matches_from([argument]).err()?;
     let text = |kind| match error.get(kind) {
@@ -231,9 +231,9 @@ mod tests {
                 "'config' cannot be set in a file: give --config on the command",
             ),
             ("[chat]\ncheck = true", "'check' cannot be set in a file"),
-            ("[echo]\n\nbacklog = 'x'", "line 3: backlog: 'x': invalid digit"),
+            ("[echo]\n\nbacklog = 'x'", "line 3: backlog: 'x' is not a whole number from 0"),
             ("[echo]\nmode = 'x'", "mode: 'x' is not one of raw, line, command"),
-            ("[echo]\nidle-timeout = -60", "idle-timeout: '-60' is not a time: write for"),
+            ("[echo]\nidle-timeout = -60", "idle-timeout: '-60' is negative: write for"),
             ("[echo]\nlisten = ['127.0.0.1:1', 'x']", "line 2: listen: 'x' has no port"),
             ("[echo]\nlisten = []", "listen: the list is empty"),
             ("[echo]\nprefix = ['a', 'b']", "prefix: this key takes one value, not a list"),
@@ -266,8 +266,9 @@ mod tests {
         for command in configurable(&program) {
             for (key, flag) in flags(command) {
                 let owner = match (command.get_name(), key) {
-                    // The same flag has another meaning in other commands.
-                    ("send" | "load", "cert" | "key") => "CLIENT_",
+                    // These flags have another meaning in other commands, so their variables have a
+                    // prefix.
+                    ("send" | "load", "alpn" | "cert" | "key") => "CLIENT_",
                     ("load", "timeout") => "LOAD_",
                     _ => "",
                 };

@@ -1,4 +1,5 @@
-//! The configuration file (`--config`): command line over environment over file over default.
+//! Reads the configuration file (`--config`) and the environment. A value on the command line takes
+//! precedence over the environment, then the file, then the default.
 //!
 //! A file's values become arguments in front of the typed ones. So one parser reads all values, and
 //! each new flag is also a key.
@@ -8,6 +9,7 @@ mod example;
 mod file;
 pub(crate) mod hints;
 mod keys;
+mod negative;
 mod origins;
 mod settings;
 
@@ -29,7 +31,7 @@ pub(crate) use self::settings::{EffectiveSettings, SettingChange};
 use crate::help;
 use crate::usage_error::{self, WrongSetting};
 
-/// The most bytes that are read of a file, so that an endless device is not read forever.
+/// The maximum size of a file in bytes, so that an endless device is not read forever.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// The flag of every command that a file can configure.
@@ -44,7 +46,7 @@ pub(crate) struct ConfigArgs {
     pub(crate) config: Option<PathBuf>,
 }
 
-/// Why the settings cannot be read.
+/// The reason why the settings cannot be read.
 #[derive(Debug)]
 pub(crate) enum ConfigError {
     /// Wrong usage of the command line or the environment, or a request for help.
@@ -79,12 +81,14 @@ pub(crate) struct Settings<P> {
     pub(crate) origins: SettingOrigins,
 }
 
-/// Reads arguments, the program's name first, and the file that they or the environment name.
+/// Reads the settings from the arguments, the environment and the configuration file. The first
+/// argument is the program's name.
 pub(crate) fn read<P: CommandFactory + FromArgMatches>(
     typed: &[OsString],
 ) -> Result<Settings<P>, ConfigError> {
     let program = P::command();
     let bare = without_environment(program.clone());
+    let typed = &negative::joined(&program, typed)[..];
     let (arguments, origins) = with_layers(&program, &bare, typed)?;
     let matches = bare.clone().try_get_matches_from(arguments);
     let mut matches =
@@ -99,8 +103,8 @@ pub(crate) fn read<P: CommandFactory + FromArgMatches>(
     Ok(Settings { arguments, effective, origins })
 }
 
-/// Completes an error of the parser: the short help has no groups, a flag of another program gets a
-/// hint, and settings that were not typed get their origin.
+/// Completes an error of the parser. The short help loses its groups, a flag of another program
+/// gets a hint, and settings that are not on the command line get their origin.
 fn explained(
     mut error: clap::Error,
     bare: &Command,
@@ -131,13 +135,23 @@ fn hinted(mut error: clap::Error, bare: &Command, typed: &[OsString]) -> clap::E
     let (Some(command), Some(unknown)) = (words.get(1), unknown.split(['=', ' ']).next()) else {
         return error;
     };
-    let hint = match unknown.starts_with('-') {
-        true => hints::hint(command, unknown, hints::value(&words[1..], unknown)),
-        false => hints::word_hint(command, unknown),
+    let hash = "hash-password";
+    let command = if words.get(2).is_some_and(|word| word == hash) {
+        &format!("{command} {hash}")
+    } else {
+        command
     };
-    let Some(hint) = hint else { return error };
-    usage_error::set_tips(&mut error, vec![hint]);
-    // The parser's usage line names the flag that it took for a similar one.
+    let hint = match unknown.starts_with('-') {
+        true => flag_hint(&error, command, unknown, hints::value(&words[1..], unknown)),
+        false => hints::word_hint(command, unknown).map_or(FlagHint::Keep, FlagHint::Tip),
+    };
+    match hint {
+        FlagHint::Keep => return error,
+        FlagHint::Tip(hint) => usage_error::set_tips(&mut error, vec![hint]),
+        FlagHint::Remove => drop(error.remove(ContextKind::SuggestedArg)),
+    }
+    // The usage line of the parser's error contains a flag that only looks similar to the typed
+    // one.
     let mut bare = bare.clone();
     bare.build();
     if let Some(command) = bare.find_subcommand_mut(command) {
@@ -146,13 +160,43 @@ fn hinted(mut error: clap::Error, bare: &Command, typed: &[OsString]) -> clap::E
     error
 }
 
-/// Returns the program without its variables, whose values become arguments.
+/// The treatment of the parser's own suggestion for an unknown argument.
+enum FlagHint {
+    Keep,
+    Remove,
+    /// Replace it.
+    Tip(String),
+}
+
+/// Returns the hint for an unknown flag. The parser suggests flags that have little in common with
+/// the typed one, so a flag of another program that is nearer wins.
+fn flag_hint(error: &clap::Error, command: &str, flag: &str, value: Option<&str>) -> FlagHint {
+    if let Some(hint) = hints::hint(command, flag, value) {
+        return FlagHint::Tip(hint);
+    }
+    let suggested = error.get(ContextKind::SuggestedArg).map(ToString::to_string);
+    let suggested = suggested.as_deref().and_then(|flag| flag.split([' ', '=']).next());
+    let distance = |known: &str| strsim::damerau_levenshtein(flag, known);
+    let is_near = suggested.is_some_and(|known| distance(known) <= known.len().div_ceil(3));
+    let foreign = hints::near(command, flag);
+    match (foreign, suggested) {
+        (Some(foreign), _) if suggested.is_none_or(|known| distance(foreign) < distance(known)) => {
+            hints::hint(command, foreign, value).map_or(FlagHint::Keep, FlagHint::Tip)
+        }
+        (_, Some(_)) if !is_near => FlagHint::Remove,
+        _ => FlagHint::Keep,
+    }
+}
+
+/// Returns the program without its environment variables. [`environment`] reads them and turns
+/// their values into arguments.
 fn without_environment(command: Command) -> Command {
     let command = command.mut_args(|flag| flag.env(None));
     command.mut_subcommands(without_environment)
 }
 
-/// Returns the arguments with those of the file and of the environment, and the origins of these.
+/// Returns `typed` with the arguments of the file and of the environment added, and the origins of
+/// the added ones.
 fn with_layers(
     program: &Command,
     bare: &Command,
@@ -160,7 +204,8 @@ fn with_layers(
 ) -> Result<(Vec<OsString>, SettingOrigins), ConfigError> {
     let mut arguments = typed.to_vec();
     let mut origins = SettingOrigins::default();
-    // The second reading, together with the file, reports their mistakes.
+    // Errors are ignored here. The arguments are parsed again with those of the file, and that
+    // parse reports all errors.
     let first = bare.clone().ignore_errors(true).try_get_matches_from(typed);
     let Ok(first) = first else { return Ok((arguments, origins)) };
     // The settings are those of the innermost subcommand; flags of the outer command do not apply.
@@ -174,7 +219,12 @@ fn with_layers(
         let source = given.value_source(flag.get_id().as_str());
         source == Some(ValueSource::CommandLine)
     };
-    let variables = environment::settings(command, environment::get, is_typed);
+    let takes_variables = command.get_arguments().any(|flag| flag.get_env().is_some());
+    let unknown = takes_variables.then(|| environment::unknown(program, std::env::vars_os()));
+    let variables = match unknown.flatten() {
+        Some(words) => Err(words),
+        None => environment::settings(command, environment::get, is_typed),
+    };
     let variables = variables.map_err(|words| {
         let named = format!("{} {}", program.get_name(), command.get_name());
         let mut command = command.clone().bin_name(named);
@@ -214,8 +264,8 @@ fn value(argument: &OsString) -> Option<PathBuf> {
     Some(std::ffi::OsStr::from_bytes(&bytes[equals + 1..]).into())
 }
 
-/// Returns the file's settings of the command, except the keys in `said`, which the command line or
-/// the environment sets.
+/// Returns the file's settings of the command, except the keys in `said`. The command line or the
+/// environment has set these.
 fn settings(
     program: &Command,
     command: &Command,
@@ -230,8 +280,8 @@ fn settings(
     Ok(settings.into_iter().filter(|setting| !said.contains(&setting.key)).collect())
 }
 
-/// Returns the commands that the file has a table for, in its order, after a check of every key and
-/// value.
+/// Checks every key and value of the file. Returns the commands that have a table in it, in file
+/// order.
 ///
 /// # Errors
 /// One sentence with the file, the line and the key.

@@ -1,4 +1,4 @@
-//! The origins of settings that were not typed, for error messages. Pure.
+//! The origins of settings that are not on the command line, for error messages. Pure.
 
 use std::ffi::OsString;
 
@@ -17,7 +17,7 @@ struct SettingOrigin {
     key: String,
     /// A variable, or a file with a line number.
     origin: String,
-    /// The arguments of the setting; none for a switch that is off.
+    /// The arguments of the setting; empty for a switch that is off.
     arguments: Vec<OsString>,
 }
 
@@ -37,8 +37,8 @@ impl SettingOrigins {
         self.0.iter().filter(is_named).map(SettingOrigin::sentence).collect()
     }
 
-    /// Returns a sentence for each setting that `error`, an error of the parser about the `typed`
-    /// command, is about.
+    /// Returns a sentence for each setting that caused `error`. The parser returned `error` for the
+    /// `typed` command.
     pub(super) fn of_error(
         &self,
         error: &clap::Error,
@@ -67,7 +67,7 @@ impl SettingOrigin {
         format!("--{} comes from {}", self.key, self.origin)
     }
 
-    /// Returns whether this setting of `command` needs a flag that is missing by `error`.
+    /// Returns whether this setting of `command` requires a flag that `error` reports as missing.
     fn needs(&self, command: &Command, error: &clap::Error) -> bool {
         let alone = keys::alone(command).try_get_matches_from(&self.arguments);
         let Err(alone) = alone else { return false };
@@ -76,7 +76,7 @@ impl SettingOrigin {
     }
 }
 
-/// Returns the flags that are missing.
+/// Returns the flags that `error` reports as missing.
 fn missing(error: &clap::Error) -> Vec<String> {
     match error.get(ContextKind::InvalidArg) {
         Some(ContextValue::Strings(flags)) => flags.clone(),

@@ -19,7 +19,7 @@ pub(crate) struct EffectiveSettings(BTreeMap<String, SettingValue>);
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct SettingValue {
     value: SecretText,
-    /// The text for the log, without a login.
+    /// The value for the log. Passwords in URLs are removed.
     shown: String,
 }
 
@@ -38,7 +38,8 @@ impl EffectiveSettings {
             let values = matches.try_get_raw(flag.get_id().as_str()).ok()??;
             let values: Vec<_> = values.map(|value| value.to_string_lossy()).collect();
             let shown: Vec<_> = values.iter().map(|value| without_login(value)).collect();
-            // Control characters in a file must not control the terminal that shows the log.
+            // A value may contain control characters. They must not control the terminal that shows
+            // the log.
             let shown = shown.join(", ").escape_debug().to_string();
             Some((key.to_owned(), SettingValue { value: values.join(", ").into(), shown }))
         });
@@ -116,7 +117,7 @@ mod tests {
         let [SettingChange { from, to, .. }] = &changes[..] else { panic!("{changes:?}") };
         assert_eq!((&**from, &**to), ("nats://***@a", "nats://***@b"));
         let changes = of("nats://me:sesame@a").changes(&of("nats://me:other@a"));
-        assert_eq!(changes.len(), 1, "another password is a change");
+        assert_eq!(changes.len(), 1, "a new password is a change");
     }
 
     #[test]

@@ -9,15 +9,15 @@ use crate::files::links::ResolvedPath;
 use crate::files::output;
 use echoline_base::file_access::if_there;
 
-/// The mode of new files before the umask applies; temporary files would be private by default.
+/// The mode of new files, before the umask applies. Without it, temporary files would be private.
 const MODE: u32 = 0o666;
 
-/// A place to write to.
+/// A destination of output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Destination {
     /// `-` or `/dev/stdout`.
     Stdout,
-    /// Anything else.
+    /// The file at this path.
     File(PathBuf),
 }
 
@@ -32,7 +32,7 @@ impl From<PathBuf> for Destination {
 }
 
 impl Destination {
-    /// Writes all of `text`. A reader that closes the pipe early is no error.
+    /// Writes all of `text`. It is no error if a reader closes the pipe early.
     pub(crate) fn write(&self, text: &str) -> io::Result<()> {
         match self {
             Self::Stdout => output::print_file(text),
@@ -43,7 +43,7 @@ impl Destination {
         }
     }
 
-    /// Checks whether a later write is likely to succeed; the error is the reason why not.
+    /// Checks whether a later write is likely to succeed. The error says why it would fail.
     pub(crate) fn probe(&self) -> io::Result<()> {
         match self {
             Self::File(path) => {
@@ -66,7 +66,7 @@ impl std::fmt::Display for Destination {
 
 /// Writes the whole file or nothing.
 pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    // Otherwise a symbolic link would be replaced.
+    // Without this, the rename would replace a symbolic link instead of its target.
     let followed = ResolvedPath::from(path)?;
     let path = &followed.path;
     if is_special(path)? {
@@ -93,7 +93,7 @@ fn beside(path: &Path) -> io::Result<tempfile::NamedTempFile> {
         Some(folder) if folder != Path::new("") => folder,
         _ => Path::new("."),
     };
-    // For a missing folder, this error does not mention the name of the temporary file.
+    // If the folder is missing, this call fails first. Its error does not name the temporary file.
     fs::metadata(folder)?;
     tempfile::Builder::new()
         .prefix(".echoline-")

@@ -1,6 +1,6 @@
-//! Files that are written under a name that a user gave. Symbolic links are followed only if root
-//! or the user of this process made them: in a folder that others may write, another link could
-//! lead to any file of this user.
+//! Resolves the symbolic links of a path before a file is written. A link is followed only if root
+//! or the user of this process made it. In a folder that other users can write, a link of such a
+//! user could lead to any file of this user.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -18,7 +18,7 @@ const LINKS_MAX: usize = 40;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ResolvedPath {
     pub(crate) path: PathBuf,
-    /// Whether the path is a link of the system to an open file, as /dev/fd/63 is.
+    /// Whether the path is a link to an open file of this process, for example /dev/fd/63.
     is_descriptor: bool,
 }
 
@@ -26,8 +26,8 @@ impl ResolvedPath {
     /// Follows the symbolic links at the end of `path`. The file need not exist.
     ///
     /// # Errors
-    /// [`ErrorKind::PermissionDenied`] if a link belongs to a user other than root and this one, or
-    /// an error of the system.
+    /// [`ErrorKind::PermissionDenied`] if a link belongs neither to root nor to the user of this
+    /// process, or an error of the system.
     pub(crate) fn from(path: &Path) -> io::Result<Self> {
         let mut path = path.to_owned();
         for _ in 0..LINKS_MAX {
@@ -102,7 +102,7 @@ mod tests {
         fs::write(&file, "precious").unwrap();
         let followed = ResolvedPath::from(&link).unwrap();
         symlink(&file, &link).unwrap();
-        assert!(followed.open(File::options().write(true), 0).is_err(), "it was put there later");
+        assert!(followed.open(File::options().write(true), 0).is_err(), "the link is new");
         if !Uid::effective().is_root() {
             eprintln!("SKIPPED, not passed: the rest of this test needs root");
             return;

@@ -4,3 +4,4 @@ pub(crate) mod destination;
 pub(crate) mod links;
 pub(crate) mod output;
 pub(crate) mod shared_files;
+pub(crate) mod tls_files;

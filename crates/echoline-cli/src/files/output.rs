@@ -1,22 +1,24 @@
-//! Writes to standard output, whose reader may close it early, and to standard error. Text for
-//! people never contains control sequences for the terminal, whatever it quotes.
+//! Writes to standard output and standard error. It is no error if the reader of standard output
+//! closes it early. Control sequences in text for people are escaped, so that quoted text cannot
+//! control the terminal.
 
 use std::borrow::Cow;
 use std::io::{self, ErrorKind, IsTerminal as _, Write};
 
 use echoline_base::printable::printable_lines;
 
-/// Writes a text for people to stdout. A reader that has closed the pipe (`| head`) is no error.
+/// Writes a text for people to stdout. It is no error if the reader has closed the pipe (`| head`).
 pub(crate) fn print(text: &str) -> io::Result<()> {
     write(&printable_lines(text))
 }
 
-/// Writes a file to stdout: unchanged, unless it is a terminal.
+/// Writes the text of a file to stdout. It is escaped only if stdout is a terminal.
 pub(crate) fn print_file(text: &str) -> io::Result<()> {
     write(&stdout_filter()(text))
 }
 
-/// Returns the form in which stdout gets the text of a file: unchanged, unless it is a terminal.
+/// Returns the function that prepares the text of a file for stdout. It escapes the text if stdout
+/// is a terminal, else it returns it unchanged.
 pub(crate) fn stdout_filter() -> fn(&str) -> Cow<'_, str> {
     if io::stdout().is_terminal() { printable_lines } else { |text| Cow::Borrowed(text) }
 }
@@ -34,7 +36,7 @@ pub(crate) fn tell(text: &str) {
     let _ = writeln!(io::stderr(), "echoline: {}", printable_lines(text));
 }
 
-/// Writes a whole text to stderr, for commands that use stdout for other output.
+/// Writes a text for people to stderr, for commands that use stdout for other output.
 pub(crate) fn tell_plainly(text: &str) {
     let _ = io::stderr().write_all(printable_lines(text).as_bytes());
 }

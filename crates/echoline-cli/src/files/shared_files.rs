@@ -11,10 +11,10 @@ use clap::Args;
 use echoline_base::file_access::exposed_secret;
 use echoline_chat::history::SharedFolder;
 
-/// Number of bytes that are read of a file with a secret, at most.
+/// The maximum number of bytes that are read of a file with a secret.
 const SECRET_BYTES_MAX: u64 = 64 * 1024;
 
-/// The flag of every command that reads secrets, or keeps files in a folder.
+/// The flag of every command that reads secrets or keeps files in a folder.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Files")]
 pub(crate) struct SharedFilesArgs {
@@ -54,8 +54,9 @@ impl SharedFilesArgs {
         self.open_secret(flag, path).map(drop)
     }
 
-    /// Checks the file of a private key. Without `key`, the key is in the file of the certificate.
-    /// Each path comes with its flag. Other errors are left to the code that reads the file.
+    /// Checks the permissions of the file of a private key. Without `key`, the key is in the file
+    /// of the certificate. Each path comes with its flag. Other errors are not reported here but by
+    /// the code that reads the file.
     ///
     /// # Errors
     /// Other users can read the key.

@@ -12,6 +12,7 @@ use crate::process::reload::Reload;
 use crate::server::check_report::{self, CheckReport};
 use echoline::Server;
 use echoline::metrics::ConnectionSummary;
+use echoline::tls::TlsFacts;
 use echoline_base::printable::{printable, printable_json};
 
 /// The path that means standard output.
@@ -30,6 +31,7 @@ pub(crate) struct AccessLogArgs {
 
     /// Format of --access-log.
     #[arg(long, env = "ECHOLINE_ACCESS_LOG_FORMAT", value_enum, default_value = "text")]
+    #[arg(requires = "access_log")]
     access_log_format: AccessLogFormat,
 }
 
@@ -124,7 +126,8 @@ fn text(now: &str, listener: &str, summary: &ConnectionSummary) -> String {
     let mut line = now.to_owned();
     let mut add = |key: &str, value: &str| {
         let is_plain = |letter: char| letter.is_ascii_graphic() && letter != '"';
-        // A peer chooses some of these values, and must forge neither a line nor a value.
+        // A peer chooses some of these values. It must not be able to forge a line or another
+        // value.
         let _ = match !value.is_empty() && value.chars().all(is_plain) {
             true => write!(line, " {key}={value}"),
             false => write!(line, " {key}=\"{}\"", printable(&value.escape_debug().to_string())),
@@ -140,6 +143,8 @@ fn text(now: &str, listener: &str, summary: &ConnectionSummary) -> String {
         add("tls", &tls.version);
         tls.server_name.iter().for_each(|name| add("server_name", name));
         tls.subject.iter().for_each(|subject| add("subject", subject));
+        fingerprint(tls).iter().for_each(|fingerprint| add("fingerprint", fingerprint));
+        alpn(tls).iter().for_each(|protocol| add("alpn", protocol));
     }
     add("duration", &format!("{:.6}", summary.duration.as_secs_f64()));
     for (key, count) in [
@@ -156,6 +161,16 @@ fn text(now: &str, listener: &str, summary: &ConnectionSummary) -> String {
     line
 }
 
+/// Returns the fingerprint of the client's certificate, which identifies it better than its
+/// subject.
+fn fingerprint(tls: &TlsFacts) -> Option<String> {
+    tls.peer_certificate().map(|certificate| certificate.fingerprint().to_string())
+}
+
+fn alpn(tls: &TlsFacts) -> Option<String> {
+    tls.alpn.as_deref().map(|protocol| String::from_utf8_lossy(protocol).into_owned())
+}
+
 fn json(now: &str, listener: &str, summary: &ConnectionSummary) -> serde_json::Value {
     let origin = &summary.origin;
     let tls = origin.tls.as_ref().map(|tls| {
@@ -164,6 +179,8 @@ fn json(now: &str, listener: &str, summary: &ConnectionSummary) -> serde_json::V
             "cipher": tls.cipher,
             "subject": tls.subject,
             "server_name": tls.server_name,
+            "fingerprint": fingerprint(tls),
+            "alpn": alpn(tls),
         })
     });
     json!({
@@ -189,7 +206,8 @@ mod tests {
 
     use super::*;
     use echoline::Closed;
-    use echoline::transport::{Origin, TlsFacts};
+    use echoline::tls::PeerCertificate;
+    use echoline::transport::Origin;
 
     fn summary(origin: Origin) -> ConnectionSummary {
         let mut summary = ConnectionSummary::of(origin, Closed::EndOfStream);
@@ -223,12 +241,16 @@ mod tests {
         tls.cipher = "TLS13_AES_256_GCM_SHA384".to_owned();
         tls.subject = Some("CN=ann b\n".to_owned());
         tls.server_name = Some("a.example".to_owned());
-        proxied.tls = Some(tls);
+        tls.certificates = vec![PeerCertificate::from_der(&b"hello"[..])];
+        tls.alpn = Some(b"a\nb".to_vec());
+        proxied.tls = Some(Box::new(tls));
         let text =
             AccessLogFormat::Text.line("NOW", "tls://127.0.0.1:80", &summary(proxied.clone()));
         assert_eq!(text.lines().count(), 1, "{text}");
         for part in [
             " client=198.51.100.7:1 tls=TLSv1.3 server_name=a.example subject=\"CN=ann b\\n\" ",
+            " fingerprint=2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824 \
+             alpn=\"a\\nb\" duration=",
             r#" trouble="a \"b\"\nNOW connection=8""#,
         ] {
             assert!(text.contains(part), "{text}");
@@ -237,6 +259,8 @@ mod tests {
         let value: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!(value["client"], "198.51.100.7:1");
         assert_eq!(value["tls"]["subject"], "CN=ann b\n");
+        assert_eq!(value["tls"]["alpn"], "a\nb");
+        assert!(value["tls"]["fingerprint"].as_str().unwrap().starts_with("2cf24dba"));
         assert_eq!((&value["lines_sent"], &value["duration"]), (&json!(2), &json!(1.203456)));
         assert_eq!(line.lines().count(), 1);
         let unix = AccessLogFormat::Text.line("NOW", "unix:/run/a b", &summary(Origin::default()));

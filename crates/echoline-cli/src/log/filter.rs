@@ -1,4 +1,4 @@
-//! The filter of the log, from --log-level, else RUST_LOG, else `info`. Pure.
+//! Builds the filter of the log from --log-level, else from RUST_LOG, else from `info`. Pure.
 
 use std::str::FromStr as _;
 
@@ -24,7 +24,7 @@ pub(super) fn filter(level: Option<Level>, rust_log: Option<&str>) -> Result<Tar
     }
 }
 
-/// Returns a filter with one level for the whole program.
+/// Returns a filter with one level for the whole program, except for the NATS client.
 pub(super) fn everywhere(level: LevelFilter) -> Targets {
     Targets::new().with_default(level).with_target(BUS_CLIENT, level_of_bus_client(level))
 }
@@ -36,8 +36,8 @@ fn level_of_bus_client(level: LevelFilter) -> LevelFilter {
 /// The target of all log events of the library.
 const LIBRARY: &str = "echoline";
 
-/// Parses levels and `TARGET=LEVEL`, separated by commas. Targets that no part names log from
-/// `info` on, so that a variable for other programs does not silence this one.
+/// Parses levels and `TARGET=LEVEL`, separated by commas. Targets that are not named log at `info`
+/// and above, so that a variable for other programs does not silence this one.
 fn parse(text: &str) -> Result<Targets, String> {
     let wrong = |part: &str| {
         let shown: String = part.chars().take(40).collect();
@@ -53,7 +53,7 @@ fn parse(text: &str) -> Result<Targets, String> {
             Some((target, level)) => (Some(target.trim()), level.trim()),
             None => (None, part),
         };
-        // The parser would also accept numbers and an empty word.
+        // `LevelFilter::from_str` would also accept numbers and an empty word.
         let is_word = !level.is_empty() && level.bytes().all(|byte| byte.is_ascii_alphabetic());
         let level = LevelFilter::from_str(level).ok().filter(|_| is_word);
         let level = level.ok_or_else(|| wrong(part))?;
@@ -61,7 +61,8 @@ fn parse(text: &str) -> Result<Targets, String> {
         match target {
             None => default = level,
             Some(target) if !target.is_empty() && target.chars().all(is_target) => {
-                // In earlier versions the modules of the library were in `net`.
+                // Filters written for earlier versions name `echoline::net`, which is now
+                // `echoline`.
                 let target =
                     target.strip_suffix("::net").filter(|t| *t == LIBRARY).unwrap_or(target);
                 targets.push((target.to_owned(), level));

@@ -150,7 +150,7 @@ mod tests {
             tracing::subscriber::with_default(registry().with(lines.boxed()), log);
             let text = written.text();
             let line = text.strip_suffix('\n').unwrap();
-            // The colours come from the program itself.
+            // Remove the colour codes that the log itself adds.
             let mut plain = line.to_owned();
             for number in ["0", "1", "2", "3", "32"] {
                 plain = plain.replace(&format!("\x1b[{number}m"), "");
@@ -162,7 +162,8 @@ mod tests {
         }
     }
 
-    /// Issue 12, item 15: JSON escapes only C0 by itself.
+    /// Issue 12, item 15: JSON requires escapes only for the control characters below U+0020, and
+    /// the log escapes the other harmful ones too.
     #[test]
     fn attack_a_json_line_of_the_log_does_not_control_the_terminal() {
         let written = Written::default();

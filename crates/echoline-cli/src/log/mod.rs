@@ -163,7 +163,7 @@ impl ServerLog {
             }
         };
         let newest = (newest == NewestLines::Kept).then_some(KeepNewest);
-        // An error means that a log was started before, which continues.
+        // An error means that the process already has a log, which stays in use.
         let _ = tracing_subscriber::registry().with(filter).with(lines).with(newest).try_init();
         log_panics();
         if let Some(wrong) = wrong {
@@ -191,7 +191,7 @@ impl ServerLog {
                 if let Some(target) = moved {
                     successor.set(path, target);
                 }
-                // Fails only if the log no longer exists.
+                // The call fails only if the log no longer exists.
                 let _ = level.reload(filter);
                 String::new()
             });

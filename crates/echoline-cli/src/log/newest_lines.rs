@@ -12,13 +12,13 @@ use tracing_subscriber::layer::Context;
 use echoline_base::poison::IgnorePoison;
 use echoline_base::printable::printable;
 
-/// Number of lines that are kept.
+/// The number of lines that are kept.
 const LINES_MAX: usize = 100;
 
-/// Number of characters of a line that are kept, so that a peer cannot fill the page.
+/// The number of characters of a line that are kept, so that a peer cannot fill the page.
 const LETTERS_MAX: usize = 500;
 
-/// Global, because the process has one log.
+/// This list is global, because the process has one log.
 static NEWEST: Mutex<VecDeque<LogLine>> = Mutex::new(VecDeque::new());
 
 /// A line of the log.

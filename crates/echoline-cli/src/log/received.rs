@@ -9,11 +9,11 @@ use super::harmless::escaped;
 use echoline::Server;
 use echoline::metrics::ReceivedLine;
 
-/// Number of lines that are logged per second; further lines are counted. The queue of the log
+/// The number of lines that are logged per second; further lines are counted. The queue of the log
 /// holds several times as many, so that a flood leaves room for the server's own lines.
 const LINES_PER_SECOND: u32 = 1000;
 
-/// Number of characters of a line that are logged.
+/// The number of characters of a line that are logged.
 const CHARACTERS_MAX: usize = 256;
 
 /// Returns the part of a line that may be logged. A chat hides passwords and tokens.
@@ -108,7 +108,7 @@ mod tests {
         printable(ReceivedLine::new(1, 0, None, bytes), hide)
     }
 
-    /// Issue 11, item 48: different lines are different in the log, byte for byte.
+    /// Issue 11, item 48: two lines that differ in a byte also differ in the log.
     #[test]
     fn regression_bytes_of_a_logged_message_are_escaped() {
         for (bytes, wanted) in [

@@ -13,7 +13,7 @@ use crate::files::links::ResolvedPath;
 use crate::process::resources;
 use echoline_base::poison::IgnorePoison;
 
-/// Number of lines that may wait to be written. Further lines are dropped.
+/// The number of lines that may wait to be written. Further lines are dropped.
 const QUEUE_LINES: usize = 8192;
 
 /// The mode of the file. Other users may not read it, because it contains the addresses of users.
@@ -22,7 +22,7 @@ const FILE_MODE: u32 = 0o640;
 /// A log output: its flag, its standard stream, and its notice of lost lines.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LogOutput {
-    /// The flag that names its file.
+    /// The flag that names the file of this log.
     pub(super) flag: &'static str,
     /// The target if no file is configured.
     pub(super) standard: fn() -> LogTarget,
@@ -44,7 +44,8 @@ impl LogTarget {
     pub(super) fn open(kind: LogOutput, path: Option<&Path>) -> anyhow::Result<Self> {
         let Some(path) = path else { return Ok((kind.standard)()) };
         let mut options = File::options();
-        // For a FIFO without a reader this returns an error. Otherwise the log would wait for ever.
+        // With O_NONBLOCK, opening a FIFO without a reader fails. Without it, the log would wait
+        // forever.
         options.append(true).create(true).mode(FILE_MODE);
         let file =
             ResolvedPath::from(path).and_then(|path| path.open(&mut options, libc::O_NONBLOCK));
@@ -112,9 +113,9 @@ impl TargetSwitch {
 pub(super) struct Sink {
     target: LogTarget,
     successor: TargetSwitch,
-    /// Number of lines that did not fit the queue.
+    /// The number of lines for which the queue had no room.
     dropped: Arc<OnceLock<ErrorCounter>>,
-    /// Number of lines that could not be written.
+    /// The number of lines that could not be written.
     refused: usize,
     /// The number of lost lines that have been reported.
     told: usize,
@@ -181,7 +182,7 @@ impl Write for Sink {
 
 /// Writes lines to their target on a separate thread.
 pub(super) struct LogWriter {
-    /// Never blocks: lines for which the queue has no room are dropped and counted.
+    /// A writer that never blocks. Lines for which the queue has no room are dropped and counted.
     pub(super) writer: NonBlocking,
     pub(super) successor: TargetSwitch,
     /// Writes the queued lines when it is dropped.
@@ -191,7 +192,7 @@ pub(super) struct LogWriter {
 /// Starts a thread that writes a log of this kind to `path`, or to its standard stream.
 pub(super) fn write(kind: LogOutput, path: Option<&Path>) -> anyhow::Result<LogWriter> {
     let target = LogTarget::open(kind, path)?;
-    // Its thread panics if it cannot be started.
+    // The writer panics if its thread cannot be started, so this tries to start one first.
     resources::try_thread().context("cannot start the thread of the log")?;
     let (dropped, successor) = (Arc::default(), TargetSwitch::new(kind, path));
     let sink = Sink::new(target, successor.clone(), Arc::clone(&dropped));
@@ -243,10 +244,10 @@ mod tests {
         let path = folder.path().join("fifo");
         let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
         assert!(made.success());
-        assert!(LogTarget::open(KIND, Some(&path)).is_err(), "nobody reads it");
+        assert!(LogTarget::open(KIND, Some(&path)).is_err(), "the FIFO has no reader");
         let reader = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(&path).unwrap();
         let mut sink = sink(LogTarget::open(KIND, Some(&path)).unwrap());
-        // More than a pipe of 64 KiB holds, written in one piece.
+        // This line is longer than the 64 KiB of a pipe, and is written with one call.
         let long = [&[b'x'; 100_000][..], b"\n"].concat();
         sink.write_all(&long).unwrap();
         assert!(sink.torn && sink.refused == 1);

@@ -27,9 +27,9 @@ pub(crate) struct ProcessArgs {
 
     /// Time to poll for work after each message before sleeping.
     ///
-    /// For example 50us. With few connections, replies become faster. Each thread uses a whole
-    /// core.
-    #[arg(long, env = "ECHOLINE_BUSY_POLL", value_name = "TIME", value_parser = values::duration)]
+    /// For example 50us, at most 1s. With few connections, replies become faster. Each thread uses
+    /// a whole core.
+    #[arg(long, env = "ECHOLINE_BUSY_POLL", value_name = "TIME", value_parser = values::poll_time)]
     pub(crate) busy_poll: Option<Duration>,
 }
 

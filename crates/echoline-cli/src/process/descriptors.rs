@@ -21,7 +21,7 @@ pub(crate) struct Descriptors {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ConnectionCapacity {
     pub(crate) connections: usize,
-    /// Number of refused connections that may linger, in addition to the others.
+    /// Number of refused connections that may linger, in addition to `connections`.
     pub(crate) lingering: usize,
 }
 
@@ -43,7 +43,7 @@ impl Descriptors {
         listeners: usize,
         workers: usize,
     ) -> ConnectionCapacity {
-        // Each worker has a poller and its wakers.
+        // Each worker needs descriptors for a poller and its wakers.
         let own = RESERVE.min(self.limit / 4) + listeners + 4 * workers;
         let room = self.limit.saturating_sub(own).max(1);
         let connections = asked.unwrap_or(CONNECTIONS_DEFAULT).min(room);

@@ -1,6 +1,6 @@
 //! Passes listening sockets from one process to its successor over a socket pair. The successor's
-//! standard input is one end of the pair. There is no path that another process could open, and no
-//! descriptor number that could belong to another file.
+//! standard input is one end of the pair. So another process cannot connect to the channel through
+//! a path, and the successor need not be told a descriptor number.
 //!
 //! The predecessor sends the list of sockets. The successor sends `READY` once it can accept. The
 //! predecessor sends `YOURS` when it hands the service over. The end of the stream means that the
@@ -18,7 +18,7 @@ use rustix::net::{
 
 use echoline::listener::FileOwner;
 
-/// Number of sockets in one message: the maximum of Linux (`SCM_MAX_FD`).
+/// The number of sockets in one message: the maximum of Linux (`SCM_MAX_FD`).
 const SOCKETS_MAX: usize = 253;
 
 /// The maximum size of the list of sockets, in bytes. The longest possible Unix paths need less
@@ -29,7 +29,7 @@ const LIST_MAX: usize = 64 * 1024;
 /// version.
 const VERSION: &str = "echoline-1";
 
-/// The end of the list: each entry ends with a NUL, and no entry is empty.
+/// An empty entry marks the end of the list. Each entry ends with a NUL.
 const LIST_END: &[u8] = b"\0\0";
 
 /// A socket that is passed to a successor.
@@ -44,9 +44,9 @@ pub(crate) struct HandoverSocket {
 /// A message between the two processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum HandoverMessage {
-    /// From the successor: it can accept connections.
+    /// The successor reports that it can accept connections.
     Ready,
-    /// From the predecessor: the service now belongs to the successor.
+    /// The predecessor reports that the service now belongs to the successor.
     Yours,
 }
 
@@ -59,7 +59,7 @@ impl HandoverMessage {
     }
 }
 
-/// Sends `parcels`, without waiting for the receiver.
+/// Sends the listening sockets in `parcels`. Does not wait for the receiver.
 pub(super) fn send_parcels(to: &UnixStream, parcels: &[HandoverSocket]) -> io::Result<()> {
     let list = list(parcels);
     if parcels.len() > SOCKETS_MAX || list.len() > LIST_MAX {
@@ -74,7 +74,7 @@ pub(super) fn send_parcels(to: &UnixStream, parcels: &[HandoverSocket]) -> io::R
         assert!(fits, "there is room for SOCKETS_MAX sockets");
     }
     let sent = sendmsg(to, &[IoSlice::new(list.as_bytes())], &mut control, SendFlags::DONTWAIT)?;
-    // The pair is new, so its buffer, larger than the longest list, is empty.
+    // The pair is new, so its buffer is empty. The buffer is larger than the longest list.
     if sent == list.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
 }
 
@@ -121,7 +121,8 @@ fn list(parcels: &[HandoverSocket]) -> String {
     version.chain(entries).chain(std::iter::once("\0".to_owned())).collect()
 }
 
-/// Returns `None` if the list has another format.
+/// Reads the list, and returns each socket with its entry. Returns `None` if the list has another
+/// format.
 fn unpack(list: &str, sockets: Vec<OwnedFd>) -> Option<Vec<HandoverSocket>> {
     let mut entries = list.strip_suffix("\0\0")?.split('\0');
     if entries.next()? != VERSION {
@@ -148,7 +149,7 @@ fn unpack(list: &str, sockets: Vec<OwnedFd>) -> Option<Vec<HandoverSocket>> {
 pub(super) struct HandoverChannel(tokio::net::UnixStream);
 
 impl HandoverChannel {
-    /// Call it inside a runtime.
+    /// Creates the channel. Call it inside a runtime.
     pub(super) fn new(end: UnixStream) -> io::Result<Self> {
         end.set_nonblocking(true)?;
         tokio::net::UnixStream::from_std(end).map(Self)
@@ -161,7 +162,7 @@ impl HandoverChannel {
         Ok(())
     }
 
-    /// Waits for `word`. Returns whether it came before the end of the other process. Cancel safe.
+    /// Waits for `word`. Returns whether it arrived before the other process ended. Cancel safe.
     pub(super) async fn hear(&self, word: HandoverMessage) -> bool {
         let mut byte = [0];
         loop {
@@ -220,7 +221,7 @@ mod tests {
         {
             assert!(unpack(list, socket()).is_none(), "{list:?}");
         }
-        assert!(unpack("echoline-1\0\0", socket()).is_none(), "a socket more than the list has");
+        assert!(unpack("echoline-1\0\0", socket()).is_none(), "one socket too many");
         assert!(unpack("echoline-1\0us a\0\0", Vec::new()).is_none(), "one less");
         assert!(unpack("echoline-1\0\0", Vec::new()).is_some_and(|parcels| parcels.is_empty()));
         let (near, far) = UnixStream::pair().unwrap();

@@ -9,7 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// The meaning of a SIGHUP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HangupAction {
-    /// Reload the settings.
+    /// The server must reload its settings.
     Reload,
     /// The terminal that the server was started on has been closed.
     TerminalGone,
@@ -19,7 +19,8 @@ pub(crate) enum HangupAction {
 #[derive(Debug)]
 pub(crate) struct Hangups {
     signal: Signal,
-    /// Whether the server ends with its terminal: not without one, and not behind nohup(1).
+    /// Whether the server ends when its terminal closes. It is false if the server has no terminal
+    /// or runs under nohup(1).
     ends_with_terminal: bool,
 }
 
@@ -29,7 +30,7 @@ pub(crate) fn hold() {
     let _ = SigSet::from(Number::SIGHUP).thread_block();
 }
 
-/// Restores the default action of SIGHUP, also for a pending one, in a command that is no server.
+/// Unblocks SIGHUP in a command that is not a server. A pending SIGHUP then has its default action.
 pub(crate) fn release() {
     let _ = SigSet::from(Number::SIGHUP).thread_unblock();
 }
@@ -60,8 +61,9 @@ fn open_terminal() -> io::Result<File> {
     File::open("/dev/tty")
 }
 
-/// Returns whether this process belongs to a terminal (tty(4)). Returns `None` if an error such as
-/// "too many open files" prevents the answer, because such an error must not end the server.
+/// Returns whether this process has a controlling terminal (tty(4)). Returns `None` if an error
+/// such as "too many open files" prevents the answer, because such an error must not end the
+/// server.
 fn has_terminal(opened: io::Result<File>) -> Option<bool> {
     match opened.map_err(|error| error.raw_os_error()) {
         Ok(_) => Some(true),
@@ -76,7 +78,7 @@ fn is_ignored() -> bool {
     ignores_hangup(&status)
 }
 
-/// Returns the lowest bit of `SigIgn` in proc(5).
+/// Returns whether the lowest bit of `SigIgn` (proc(5)), which is the bit of SIGHUP, is set.
 fn ignores_hangup(status: &str) -> bool {
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
@@ -87,7 +89,8 @@ fn ignores_hangup(status: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// Issue 11, item A: an error is no proof that the terminal is gone.
+    /// Issue 11, item A: an error such as "too many open files" does not prove that the terminal is
+    /// gone.
     #[test]
     fn regression_a_lack_of_descriptors_does_not_close_the_terminal() {
         let failed = |code| has_terminal(Err(io::Error::from_raw_os_error(code)));

@@ -17,9 +17,9 @@ pub(crate) use super::handover::HandoverSocket;
 use echoline::Address;
 use echoline::listener::{FileOwner, Scheme};
 
-/// A variable that is set for a process whose standard input is the channel to its predecessor. Its
+/// The variable that tells a process that its standard input is the channel to its predecessor. The
 /// value has no meaning.
-pub(super) const UPGRADE: &str = "ECHOLINE_UPGRADE";
+pub(crate) const UPGRADE: &str = "ECHOLINE_UPGRADE";
 
 /// The variables that systemd sets for a process with passed sockets (sd_listen_fds(3)).
 const LISTEN_PID: &str = "LISTEN_PID";
@@ -30,9 +30,9 @@ const LISTEN_FDNAMES: &str = "LISTEN_FDNAMES";
 #[derive(Debug, Default)]
 pub(crate) struct Inherited {
     sockets: Vec<InheritedSocket>,
-    /// The number of requests for each address.
+    /// The number of times that each address was requested.
     asked: HashMap<Address, usize>,
-    /// The same, for the admin address.
+    /// The number of times that each admin address was requested.
     asked_for_admin: HashMap<Address, usize>,
     /// The channel to the predecessor, if there is one.
     predecessor: Option<UnixStream>,
@@ -97,8 +97,8 @@ impl Inherited {
         self.take_as(asked, address).await
     }
 
-    /// Like [`take`](Self::take), for the admin address; also returns the name under which a
-    /// successor asks for the sockets.
+    /// Works like [`take`](Self::take), for the admin address. It also returns the name under which
+    /// a successor requests the sockets.
     pub(crate) async fn take_for_admin(
         &mut self,
         address: &Address,
@@ -116,7 +116,8 @@ impl Inherited {
         if self.sockets.is_empty() && address.scheme() != Scheme::Fd {
             return Ok(Vec::new());
         }
-        // A name that does not resolve is no error here: binding it reports the error.
+        // A name that does not resolve is no error here, because the later attempt to bind it
+        // reports the error.
         let resolved = address.resolve().await.unwrap_or_default();
         let mut found = Vec::new();
         let mut index = 0;
@@ -143,9 +144,9 @@ impl Inherited {
         Ok(found)
     }
 
-    /// Handles sockets that nothing asked for. It is an error if systemd passed them: they would
-    /// accept clients that are never served. A predecessor's sockets are closed, because the
-    /// configuration has changed since it started.
+    /// Handles the sockets that the configuration does not use. If systemd passed them, this is an
+    /// error, because they would queue clients that are never served. If a predecessor passed them,
+    /// they are closed, because the configuration has changed since the predecessor started.
     pub(crate) fn finish(self) -> anyhow::Result<Option<UnixStream>> {
         ensure!(
             self.sockets.is_empty() || self.predecessor.is_some(),
@@ -197,7 +198,8 @@ impl InheritedSocket {
 
     fn is_at(&self, wanted: &SocketAddr) -> bool {
         let here = self.socket.local_addr().ok().and_then(|address| address.as_socket());
-        // Compares IP and port only, because an IPv6 address may differ in its flow label.
+        // Compares only IP and port, because IPv6 socket addresses may also differ in the flow
+        // label.
         here.is_some_and(|here| (here.ip(), here.port()) == (wanted.ip(), wanted.port()))
     }
 
@@ -223,7 +225,7 @@ fn unix_name(address: &SockAddr) -> Option<String> {
 }
 
 fn from_service_manager() -> anyhow::Result<Vec<InheritedSocket>> {
-    // listenfd would also accept sockets that are not addressed to this process.
+    // `listenfd` would also accept sockets that the variables assign to another process.
     let for_us = env::var(LISTEN_PID).is_ok_and(|id| id == std::process::id().to_string());
     let Some(count) = env::var_os(LISTEN_FDS).filter(|_| for_us) else { return Ok(Vec::new()) };
     let number = count.to_str().and_then(|count| count.parse::<usize>().ok());
@@ -274,8 +276,8 @@ fn from_predecessor() -> anyhow::Result<Inherited> {
             _ => anyhow!(not_there()),
         })
         .context("cannot take over from the running process")?;
-    // Standard input must not keep the channel open, because its end tells the predecessor that
-    // this process has ended.
+    // Standard input must not keep the channel open, because the predecessor treats the end of the
+    // channel as the end of this process.
     let null = std::fs::File::open("/dev/null").context("cannot open /dev/null")?;
     rustix::stdio::dup2_stdin(null).context("cannot close standard input")?;
     let given = |parcel: HandoverSocket| InheritedSocket {
@@ -338,7 +340,7 @@ mod tests {
 
         assert_eq!(count(&mut inherited, "127.0.0.2:1").await, 0);
         assert_eq!(count(&mut inherited, &format!("tls://localhost:{port}")).await, 1);
-        assert_eq!(count(&mut inherited, &format!("127.0.0.1:{port}")).await, 0, "it is taken");
+        assert_eq!(count(&mut inherited, &format!("127.0.0.1:{port}")).await, 0, "already taken");
         assert_eq!(count(&mut inherited, &format!("udp://127.0.0.1:{port}")).await, 1);
         assert_eq!(count(&mut inherited, &unix).await, 1);
         let unasked = inherited.finish().unwrap_err().to_string();
@@ -375,10 +377,10 @@ mod tests {
         let found = inherited.take(&"127.0.0.1:0".parse().unwrap()).await.unwrap();
         let [found] = found.try_into().unwrap();
         assert_eq!(TcpListener::from(found.socket).local_addr().unwrap().port(), port);
-        assert_eq!(count(&mut inherited, "127.0.0.1:0").await, 1, "asked for once more");
+        assert_eq!(count(&mut inherited, "127.0.0.1:0").await, 1, "the second socket");
         assert_eq!(count(&mut inherited, "127.0.0.1:0").await, 0);
         let (_, admin) = inherited.take_for_admin(&"127.0.0.1:0".parse().unwrap()).await.unwrap();
         assert_eq!(admin.len(), 1);
-        assert!(inherited.finish().unwrap().is_some(), "one that is asked for no more is closed");
+        assert!(inherited.finish().unwrap().is_some(), "an unused socket is closed");
     }
 }

@@ -32,7 +32,7 @@ use echoline::metrics::LivenessProbe;
 use echoline::{Closed, Connection, LiveLimits, Phase, Report, Server, Shutdown};
 use echoline_base::poison::IgnorePoison;
 
-/// The time that a process may take to end after its drain time-out.
+/// The time that the process may need between its drain time-out and its end.
 const LAST_STEPS: Duration = Duration::from_secs(5);
 
 /// The process-level state of a serving command, besides its server.
@@ -74,7 +74,8 @@ impl Lifecycle {
         let serving = server.serve_until(handler, pending());
         let is_ready = SetOnce::new();
         let ready = async {
-            // The accepting tasks have been started, and run before this continues.
+            // The tasks that accept connections have been spawned. They run before this task
+            // continues.
             tokio::task::yield_now().await;
             announce()?;
             if let Some(predecessor) = &predecessor {
@@ -86,13 +87,14 @@ impl Lifecycle {
         };
         let old = OutgoingProcess { shutdown: &shutdown, notifier, successor: &successor };
         let upgrading = async {
-            // Before that, the service may still belong to the predecessor.
+            // Until the server is ready, the service may still belong to the predecessor.
             is_ready.wait().await;
             upgrade::when_told(self.upgrade, old).await
         };
         let stopping = tell_of_end(&shutdown, notifier, &successor, live);
         let reloading = async {
-            // Otherwise the READY after a reload could be sent too early.
+            // A reload ends with READY. Without this wait, it could be sent before the server is
+            // ready.
             is_ready.wait().await;
             reload_when_told(hangups, reload, &shutdown, notifier).await
         };
@@ -164,8 +166,8 @@ async fn reload_when_told(
     }
 }
 
-/// Runs the reload on a separate thread, because reading files may take long (for a pipe, forever).
-/// That must delay neither new connections nor the shutdown.
+/// Runs the reload on a separate thread. Reading files may take long, and reading a pipe may take
+/// forever. This must not delay new connections or the shutdown.
 async fn run_aside(reload: Arc<Mutex<impl FnMut() + Send + 'static>>) {
     let (finished, end) = oneshot::channel::<()>();
     let run = move || {
@@ -174,7 +176,7 @@ async fn run_aside(reload: Arc<Mutex<impl FnMut() + Send + 'static>>) {
         (*reload.lock().ignore_poison())();
     };
     match thread::Builder::new().name("reload".to_owned()).spawn(run) {
-        // An error means that the thread has ended too: the sender is gone.
+        // An error means that the thread has dropped the sender, and so has ended.
         Ok(_) => drop(end.await),
         Err(error) => tracing::error!(%error, "the settings were not reloaded: no thread can be \
                                                started"),

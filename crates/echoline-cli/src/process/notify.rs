@@ -1,7 +1,7 @@
 //! Messages to the service manager: sd_notify(3) and its watchdog.
 //!
-//! This is not one of the existing crates: they cannot reach a manager in Linux's abstract
-//! namespace, and they read the environment for every message.
+//! No existing crate is used, because they cannot reach a manager in Linux's abstract namespace,
+//! and they read the environment for every message.
 
 use std::env;
 use std::ffi::OsStr;
@@ -29,25 +29,28 @@ pub(crate) struct Notifier {
 /// One assignment of sd_notify(3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NotifyState<'a> {
-    /// Connections are accepted; or, after `Reloading`, the new settings are in force.
+    /// The server accepts connections. After `Reloading`, this state means that the new settings
+    /// are in effect.
     Ready,
     /// The server reloads its settings.
     Reloading,
     /// The process drains.
     Stopping,
-    /// The current step takes up to this much longer; the manager must not kill the process before.
+    /// The current step may take this much longer, and the manager must not kill the process before
+    /// that.
     ExtendTimeout(Duration),
-    /// All threads are alive.
+    /// All threads work.
     Watchdog,
-    /// Another process is the service from now on.
+    /// The process with this id is the service from now on.
     MainProcess(u32),
     /// One line of text, shown by `systemctl status`.
     Status(&'a str),
 }
 
 impl Notifier {
-    /// Returns the manager that `NOTIFY_SOCKET` names. If the variable is not set or not usable,
-    /// messages go nowhere, because the service must run nevertheless.
+    /// Returns a notifier for the manager that `NOTIFY_SOCKET` names. If the variable is not set or
+    /// not usable, the notifier drops all messages, because the service must run without a manager
+    /// too.
     pub(crate) fn from_environment() -> Self {
         match env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) {
             Some(name) => Self::named(&name).unwrap_or_else(|error| Self {
@@ -80,7 +83,8 @@ impl Notifier {
         Ok(Self { manager: Some((socket, address)), trouble: None })
     }
 
-    /// Sends all of `news` in one message. An error is only logged, because the service must go on.
+    /// Sends all of `news` in one message. An error is only logged, because the service must
+    /// continue.
     pub(crate) fn tell(&self, news: &[NotifyState<'_>]) {
         let Some((socket, address)) = &self.manager else { return };
         let text = text(news, monotonic_now());
@@ -95,7 +99,7 @@ fn send(socket: &UnixDatagram, text: &str, address: &SocketAddr) -> io::Result<(
     socket.send_to_addr(text.as_bytes(), address).map(drop)
 }
 
-/// Returns CLOCK_MONOTONIC, which systemd compares with its own reading.
+/// Returns the time of CLOCK_MONOTONIC. systemd compares it with its own reading of this clock.
 fn monotonic_now() -> Duration {
     clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
 }
@@ -128,8 +132,8 @@ pub(super) fn watchdog_limit() -> Option<Duration> {
     number("WATCHDOG_USEC").filter(|&limit| limit > 0 && for_us).map(Duration::from_micros)
 }
 
-/// Notifies the watchdog twice in every `limit` while all threads are alive: a blocked thread
-/// serves no connection. Never returns.
+/// Notifies the watchdog twice in every `limit` while all worker threads respond. If one hangs, it
+/// does not notify, so that the manager restarts the server. Never returns.
 pub(super) async fn feed_watchdog(notifier: &Notifier, probe: &LivenessProbe, limit: Duration) {
     let mut silent = false;
     loop {

@@ -55,7 +55,7 @@ const NO_CAPABILITIES: CapabilitySets = CapabilitySets {
     inheritable: CapabilitySet::empty(),
 };
 
-/// Why an account cannot be switched to.
+/// The reason why the process cannot switch to an account.
 #[derive(Debug, thiserror::Error)]
 enum WrongAccount {
     #[error("there is no user '{0}'")]
@@ -70,7 +70,7 @@ enum WrongAccount {
     NoGroup(Uid),
 }
 
-/// An account as the system numbers it.
+/// The user id and the group ids of an account.
 #[derive(Debug)]
 pub(crate) struct ProcessIdentity {
     /// The account as typed, for error messages.
@@ -140,10 +140,11 @@ impl ProcessIdentity {
         assume().with_context(|| format!("--user {}", self.account))
     }
 
-    /// The order matters: each step needs the rights that the next one gives up.
+    /// Switches to the account. The order of the steps matters: each step needs rights that the
+    /// next one gives up.
     fn assume(&self) -> anyhow::Result<()> {
         forbid_capabilities();
-        // An upgraded process has the user and the group of its predecessor.
+        // A process of an upgrade already has the user and the group of its predecessor.
         if !self.has_ids()? {
             if !Uid::effective().is_root() {
                 bail!("only root can switch to another user: start as root, or without --user");
@@ -163,7 +164,8 @@ impl ProcessIdentity {
             && [group.real, group.effective, group.saved] == [self.group; 3])
     }
 
-    /// Leaves the groups that the account is not in. Without the right to do so, that is an error.
+    /// Removes the supplementary groups that the account is not in. Returns an error if the process
+    /// lacks the right to remove them.
     fn leave_other_groups(&self) -> anyhow::Result<()> {
         let others = self.other_groups()?;
         if others.is_empty() || setgroups(&self.groups).is_ok() {
@@ -183,7 +185,7 @@ impl ProcessIdentity {
         Ok(groups.into_iter().filter(is_other).collect())
     }
 
-    /// Checks the new identity, also by an attempt to become root again.
+    /// Checks the new identity. It also tries to become root again, which must fail.
     fn verify(&self) -> anyhow::Result<()> {
         let back = setuid(Uid::from_raw(0)).is_ok() || setgid(Gid::from_raw(0)).is_ok();
         ensure!(self.has_ids()? && !back, "the system let this process become root again");
@@ -193,8 +195,9 @@ impl ProcessIdentity {
     }
 }
 
-/// Takes every capability out of the bounding set, so that no program can give one back. Needs
-/// CAP_SETPCAP; without it, [`no_new_privs`](prctl::set_no_new_privs) does the same.
+/// Removes every capability from the bounding set, so that this process cannot regain one by
+/// starting a program. Needs CAP_SETPCAP. Without it, [`no_new_privs`](prctl::set_no_new_privs) has
+/// the same effect.
 fn forbid_capabilities() {
     let all = (0..u64::BITS).map(|number| CapabilitySet::from_bits_retain(1 << number));
     // The first error means that there are no more capabilities, or that the process may not drop
@@ -212,7 +215,8 @@ fn give_up_capabilities() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Returns whether this thread has a capability. Each ambient one is permitted as well.
+/// Returns whether this thread has any capability. The ambient set is not read, because it is
+/// always a subset of the permitted set.
 fn has_capabilities() -> anyhow::Result<bool> {
     let sets = capabilities(None).context("cannot read the capabilities")?;
     Ok(sets != NO_CAPABILITIES)

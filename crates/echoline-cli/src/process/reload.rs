@@ -1,12 +1,13 @@
-//! A reload (SIGHUP) first reads and checks everything, and then applies either everything or
-//! nothing.
+//! Reloads the settings on SIGHUP. A reload first reads and checks all settings, and then applies
+//! either all of them or none.
 
 use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::config::{EffectiveSettings, SettingChange};
 
-/// The part of a component of a running server in a reload. `F` are the flags that it reads.
+/// The hook by which one component of a running server takes part in a reload. `F` is the type of
+/// the flags that it reads.
 pub(crate) struct ReloadHook<F> {
     /// The flags, by their long names, that this component applies on a running server. A flag
     /// that no hook names takes effect at the next start, and the log says so.
@@ -21,20 +22,21 @@ pub(crate) struct ReloadHook<F> {
 pub(crate) type Prepare<F> = Box<dyn FnMut(&F) -> anyhow::Result<Option<Commit>> + Send>;
 
 impl<P: 'static> ReloadHook<P> {
-    /// Returns the same hook for flags that contain its own flags.
+    /// Returns the same hook for the type `F`, whose part `part` has this hook's flags.
     pub(crate) fn within<F>(mut self, part: impl Fn(&F) -> &P + Send + 'static) -> ReloadHook<F> {
         let prepare = move |flags: &F| (self.prepare)(part(flags));
         ReloadHook { keys: self.keys, prepare: Box::new(prepare) }
     }
 }
 
-/// Applies the prepared settings; cannot fail. Returns a note for the log, or an empty string.
+/// A function that applies the prepared settings and cannot fail. It returns a note for the log, or
+/// an empty string.
 pub(crate) type Commit = Box<dyn FnOnce() -> String + Send>;
 
 /// An action that runs at each SIGHUP, even if the settings cannot be reloaded.
 pub(crate) type ReloadAction = Box<dyn FnMut() -> anyhow::Result<()> + Send>;
 
-/// Reads the flags of a server, and its settings as text.
+/// A function that reads the flags of a server, and its settings as text.
 type ReadSettings<F> = Box<dyn FnMut() -> anyhow::Result<(F, EffectiveSettings)> + Send>;
 
 /// Everything that a reload applies.
@@ -48,7 +50,7 @@ pub(crate) struct Reload<F> {
     read: ReadSettings<F>,
     /// The settings in effect. A key that cannot change at run time keeps its first value.
     settings: EffectiveSettings,
-    /// The action that applies the keys that a reload cannot.
+    /// The action, as the log names it, that applies the keys that a reload cannot apply.
     applied_by: &'static str,
     always: Vec<ReloadAction>,
     hooks: Vec<ReloadHook<F>>,

@@ -1,5 +1,5 @@
-//! The limits of this process: memory, threads, open files. They are checked before a start needs
-//! them, because libraries panic or abort when one is reached.
+//! Checks the limits of this process for memory, threads and open files. The server checks them at
+//! its start, because libraries panic or abort when a limit is reached.
 
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -9,8 +9,8 @@ use anyhow::{Context, anyhow, bail};
 use nix::sys::resource::{Resource, getrlimit};
 use tokio::runtime::{Builder, Runtime};
 
-/// A limit of memory, and the megabytes that a server needs under it. Measured: with less a start
-/// of 1 to 16 threads fails, or fails sometimes.
+/// A limit of memory, and the megabytes of it that a server needs. The numbers are measured: below
+/// them, a server with 1 to 16 threads fails to start, at least sometimes.
 #[derive(Clone, Copy, Debug)]
 struct MemoryNeed {
     resource: Resource,
@@ -20,8 +20,8 @@ struct MemoryNeed {
     thread_mb: u64,
 }
 
-/// Address space. The C library and the allocator reserve about 96 MiB of it for each thread, and
-/// use a fraction.
+/// Address space. The C library and the allocator reserve about 96 MiB of it for each thread, but
+/// use only a part.
 const SPACE: MemoryNeed = MemoryNeed {
     resource: Resource::RLIMIT_AS,
     name: "ulimit -v",
@@ -52,7 +52,7 @@ pub(crate) fn try_thread() -> io::Result<()> {
 /// allocation could end the process without a message.
 pub(crate) fn check_memory(threads: usize) -> anyhow::Result<()> {
     for need in [SPACE, DATA] {
-        // If the limit cannot be read, the start goes on without this check.
+        // If the limit cannot be read, the server starts without this check.
         let limit = getrlimit(need.resource).map_or(u64::MAX, |(soft, _)| soft);
         if let Some(needed) = need.beyond(limit, threads) {
             bail!(
@@ -75,7 +75,7 @@ impl MemoryNeed {
     }
 }
 
-/// Adds the remedy to an error of the system that a limit of this process causes.
+/// Adds the remedy to an error that a limit of this process or of the system caused.
 pub(crate) fn explain(error: anyhow::Error) -> anyhow::Error {
     match hint(&format!("{error:#}")) {
         Some(hint) => anyhow!("{error:#}; {hint}"),

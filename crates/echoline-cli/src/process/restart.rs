@@ -7,11 +7,11 @@ use std::time::Duration;
 use echoline_base::backoff::Backoff;
 use echoline_base::supervise::{Panicked, supervise};
 
-/// The pause after a failure, at first and at most.
+/// The pause after the first failure, and the longest pause.
 const PAUSE: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 
-/// Why an attempt failed.
+/// The reason why an attempt failed.
 #[derive(Debug, thiserror::Error)]
 enum AttemptError {
     #[error(transparent)]
@@ -22,8 +22,8 @@ enum AttemptError {
 
 /// Runs `work` until it succeeds. After each error and each panic it starts from the beginning.
 ///
-/// A server continues to serve without its admin address. The address must come back, and the log
-/// must show what happened.
+/// It is for the thread of the admin address. If that thread fails, the server continues to serve.
+/// The thread must come back, and the log must show the failure.
 pub(crate) fn keep_running(what: &str, mut work: impl FnMut() -> io::Result<()>) {
     let backoff = Backoff::new(PAUSE, PAUSE_MAX);
     let attempt = || work().map_err(AttemptError::from);

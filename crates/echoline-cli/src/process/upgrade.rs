@@ -26,8 +26,9 @@ use super::inherited::UPGRADE;
 use super::notify::{Notifier, NotifyState};
 use echoline::{Phase, Shutdown};
 
-/// The time that a new process has to survive after it reports that it can accept. A broken process
-/// usually fails at once, and until this time has passed the old process can continue without it.
+/// The time that a new process must survive after it reports that it can accept connections. A
+/// broken process usually fails at once. If it fails within this time, the old process continues to
+/// serve.
 const TRIAL: Duration = Duration::from_secs(1);
 
 /// Everything that a successor needs.
@@ -39,7 +40,7 @@ pub(crate) struct UpgradePlan {
     times: UpgradeTimeouts,
 }
 
-/// The owner of the service when this process ends.
+/// Whether another process continues the service when this one ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SuccessorStatus {
     None,
@@ -52,7 +53,7 @@ pub(crate) enum SuccessorStatus {
 pub(crate) struct UpgradeTimeouts {
     /// The time from the start of the new process until it can accept.
     pub(crate) ready: Duration,
-    /// The time until the connections of the old process are told to end; `None` means forever.
+    /// The time after which the old process drains its connections; `None` means never.
     pub(crate) retire: Option<Duration>,
 }
 
@@ -69,7 +70,7 @@ impl UpgradePlan {
     }
 
     /// Starts the new process, and waits until it has passed its trial. If this future is dropped
-    /// before, it kills the new process.
+    /// before its end, it kills the new process.
     async fn run(&self) -> anyhow::Result<(SuccessorProcess, HandoverChannel)> {
         let shown = self.program.display();
         let (near, far) = UnixStream::pair().context("cannot connect to the new process")?;
@@ -107,9 +108,9 @@ impl UpgradePlan {
     }
 }
 
-/// Returns the file that an upgrade starts. If the program was called by a path, that is the same
-/// path, because a link in it may later lead to a newer file. Otherwise it is the path where the
-/// system found the program.
+/// Returns the file that an upgrade starts. If the program was called by a path, returns this path,
+/// because a symbolic link in it may later lead to a newer file. Otherwise returns the path where
+/// the system found the program.
 fn program(called: Option<OsString>) -> anyhow::Result<PathBuf> {
     let called = called.map(PathBuf::from).filter(|path| path.components().count() > 1);
     if let Some(Ok(path)) = called.map(std::path::absolute) {
@@ -122,7 +123,7 @@ fn program(called: Option<OsString>) -> anyhow::Result<PathBuf> {
     env::current_exe().context("cannot find the file of this program")
 }
 
-/// A new process that is killed when this is dropped.
+/// A new process. Dropping this value kills it.
 #[derive(Debug)]
 struct SuccessorProcess(Option<Child>);
 
@@ -131,7 +132,7 @@ impl SuccessorProcess {
         self.0.as_ref().map_or(0, Child::id)
     }
 
-    /// Ends the process if it still runs. Returns how it ended.
+    /// Kills the process if it still runs. Returns a description of its end.
     fn end(&mut self) -> String {
         let Some(mut child) = self.0.take() else { return "has ended".to_owned() };
         // A process that has only closed its channel must not continue beside this one.
@@ -142,7 +143,7 @@ impl SuccessorProcess {
         }
     }
 
-    /// Releases the new process, so that dropping this no longer kills it.
+    /// Returns the new process, which is then no longer killed on drop.
     fn release(mut self) -> Option<Child> {
         self.0.take()
     }
@@ -169,9 +170,9 @@ pub(crate) fn hold() {
     let _ = SigSet::from(Number::SIGUSR2).thread_block();
 }
 
-/// Upgrades on SIGUSR2, or logs why it does not. Never returns: after an upgrade the server of the
-/// old process ends it. If this future is dropped, it kills a new process that has not passed its
-/// trial.
+/// Upgrades on SIGUSR2, or logs why an upgrade is impossible. Never returns: after an upgrade, the
+/// caller drops this future when the old server has ended. Dropping it kills a new process that has
+/// not passed its trial.
 ///
 /// # Errors
 /// If the signal handler cannot be installed.
@@ -187,8 +188,9 @@ pub(super) async fn when_told(
     };
     let times = upgrade.times;
     let succeeded = tokio::select! {
-        // Dropping this drops its copies of the listening sockets. While a copy exists, clients
-        // would connect to a queue that no process serves.
+        // When the drain begins, this future is dropped, and with it the plan's copies of the
+        // listening sockets. While a copy exists, clients can still connect to a queue that no
+        // process serves.
         succeeded = succeed(upgrade, &mut wishes) => succeeded,
         () = old.shutdown.reached(Phase::Draining) => None,
     };
@@ -237,8 +239,8 @@ async fn retire(
 ) {
     let id = candidate.id();
     tracing::info!("upgraded: process {id} has taken over");
-    // The order matters: the service manager accepts messages of the new process only once it knows
-    // its id.
+    // The order matters: the service manager accepts messages of the new process only after it has
+    // learned the id of that process.
     old.notifier.tell(&[
         NotifyState::MainProcess(id),
         NotifyState::Status("handing over to a new process"),
@@ -269,12 +271,12 @@ async fn retire(
 }
 
 /// The new process's channel to its predecessor. Keep it until the process ends, because the
-/// predecessor takes the end of the channel as the end of the process.
+/// predecessor treats the end of the channel as the end of the process.
 #[derive(Debug)]
 pub(super) struct Predecessor(HandoverChannel);
 
 impl Predecessor {
-    /// To be called in a runtime.
+    /// Creates the channel. Call it inside a runtime.
     pub(super) fn new(line: UnixStream) -> io::Result<Self> {
         HandoverChannel::new(line).map(Self)
     }

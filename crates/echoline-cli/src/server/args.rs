@@ -36,7 +36,7 @@ pub(crate) trait ServerCommand: Send + 'static {
     /// Checks whether a server would start, without listening.
     ///
     /// # Errors
-    /// The check itself failed.
+    /// If the check itself fails.
     fn check(&self, findings: &mut CheckReport) -> anyhow::Result<()>;
 }
 
@@ -98,23 +98,24 @@ impl ServingArgs {
     ) -> anyhow::Result<()> {
         let usual = usual_address();
         let listen = if service.listen.is_empty() { &[usual][..] } else { &service.listen };
-        for address in listen.iter().chain(&service.also) {
+        for at in listen.iter().chain(&service.also) {
+            let address = &at.address;
             if address.scheme() == Scheme::Udp && service.datagrams.is_none() {
-                findings.wrong(needs_connections(service, address));
+                findings.wrong(needs_connections(service, at));
                 continue;
             }
             if let Err(error) = self.probe_folder(address) {
-                findings.wrong(format!("cannot listen on {address}: {error}"));
+                findings.wrong(at.name_in(&format!("cannot listen on {address}: {error}")));
                 continue;
             }
             self.wires.check(address, self.sockets.unix_mode(), findings);
-            check_report::listening("listens on", address, findings)?;
+            check_report::listening("listens on", at, findings)?;
         }
         let addresses = listen.iter().chain(&service.also);
         self.tls.check(addresses, service.outdated, findings);
         self.admin.check(self.shared_files(), findings)?;
         self.bounds.check(&self.basis(service, Descriptors::raise()), findings);
-        self.faults.check(listen, findings);
+        self.faults.check(listen.iter().map(|at| &at.address), findings);
         self.log.check(findings);
         self.access.check(findings);
         if let Some(path) = &self.ready_file {
@@ -132,7 +133,7 @@ impl ServingArgs {
         }
     }
 
-    /// Returns the treatment of files that other users can read or write.
+    /// Returns the flag that accepts files that other users can read or write.
     pub(crate) fn shared_files(&self) -> &SharedFilesArgs {
         &self.tls.shared_files
     }
@@ -148,7 +149,7 @@ impl ServingArgs {
         }
     }
 
-    /// Returns the facts that are known before the addresses are bound.
+    /// Returns the inputs of the limits that are known before the addresses are bound.
     pub(crate) fn basis(&self, service: &Service, descriptors: Descriptors) -> LimitInputs {
         LimitInputs {
             defaults: service.limits.clone(),
@@ -164,7 +165,7 @@ impl ServingArgs {
         self.life.workers.unwrap_or_else(cores)
     }
 
-    /// The number of threads of the server, for the check of memory.
+    /// Returns the number of threads of the server, for the memory check.
     pub(crate) fn threads(&self) -> usize {
         self.workers().get().saturating_add(usize::from(self.admin.is_asked_for()))
     }

@@ -21,9 +21,9 @@ use crate::process::upgrade::{self, UpgradePlan};
 use crate::server::args::ServingArgs;
 use crate::server::bounds::{LimitInputs, NetworkReach};
 use crate::server::faults::FaultChanges;
-use crate::server::port_owner::holder;
+use crate::server::port_owner::with_holder;
 use crate::server::ready_file;
-use crate::server::service::{Service, needs_connections, usual_address};
+use crate::server::service::{Service, ServiceAddress, needs_connections, usual_address};
 use crate::usage_error::UsageError;
 use echoline::faults::Faults;
 use echoline::listener::{FileOwner, Scheme};
@@ -33,7 +33,7 @@ use echoline::tls::Certificates;
 use echoline::udp::DatagramListener;
 use echoline::{Address, Limits, Listener, ListenerOptions};
 
-/// A service with bound addresses, and everything that belongs to its process.
+/// A service with bound addresses, and the state of its process.
 #[derive(Debug)]
 pub(crate) struct BoundServer {
     pub(crate) service: Service,
@@ -48,7 +48,7 @@ pub(crate) struct BoundServer {
     pub(crate) life: Lifecycle,
     /// Metrics of the service, besides those of connections.
     pub(crate) figures: Option<ExtraMetrics>,
-    /// Called when nearly all connection slots are in use.
+    /// The hook that is called when nearly all connection slots are in use.
     pub(crate) on_nearly_full: Option<OnNearlyFull>,
     /// The rates of each source, and the active penalties.
     pub(crate) sources: Arc<Sources>,
@@ -81,7 +81,7 @@ pub(crate) enum ServiceSockets {
 }
 
 impl ServiceSockets {
-    /// Returns the addresses that they are actually bound to.
+    /// Returns the addresses that the sockets are bound to.
     pub(crate) fn addresses(&self) -> io::Result<Vec<Address>> {
         match self {
             Self::Streams(listeners) => listeners.iter().map(Listener::address).collect(),
@@ -89,7 +89,7 @@ impl ServiceSockets {
         }
     }
 
-    /// Returns whether only this host can reach them.
+    /// Returns whether only this host can reach the sockets.
     fn are_loopback(&self) -> io::Result<bool> {
         let all = |answers: io::Result<Vec<bool>>| Ok(answers?.into_iter().all(|is| is));
         match self {
@@ -136,12 +136,14 @@ impl ServingArgs {
         let descriptors = Descriptors::raise();
         resources::check_memory(self.threads())?;
         if service.listen.is_empty() {
-            let also = service.also.iter().chain(self.admin.addresses()).collect::<Vec<_>>();
+            let also = service.also.iter().map(|also| &also.address);
+            let also = also.chain(self.admin.addresses()).collect::<Vec<_>>();
             service.listen = default_addresses(&inherited, &also)?;
         }
         let mut basis = self.basis(&service, descriptors);
         let identity = self.life.user.as_ref().map(ProcessIdentity::of).transpose()?;
-        // This runtime is only for binding; the registrations of the sockets end with it.
+        // This runtime only binds sockets. Dropping it removes their registrations, and each socket
+        // is registered again in the runtime that serves it.
         let runtime = resources::runtime()?;
         let (bound, admin) = runtime.block_on(async {
             let unix_user = identity.as_ref().map(ProcessIdentity::file_user);
@@ -160,8 +162,7 @@ impl ServingArgs {
         let limits = self.bounds.limits(&basis);
         let predecessor = inherited.finish()?;
         // The keys are read here, while the process can still read files of root.
-        let certificates =
-            self.tls.load(bound.iter().map(|(address, _)| address), service.outdated)?;
+        let certificates = self.tls.load(bound.iter().map(|(at, _)| at), service.outdated)?;
         let parcels = parcels(&bound, admin.as_ref());
         let parcels = parcels.context("cannot keep a socket for a later upgrade")?;
         let life = Lifecycle {
@@ -201,14 +202,15 @@ impl ServingArgs {
         inherited: &mut Inherited,
         service: &Service,
         options: &ListenerOptions,
-    ) -> anyhow::Result<Vec<(Address, ServiceSockets)>> {
+    ) -> anyhow::Result<Vec<(ServiceAddress, ServiceSockets)>> {
         let mut bound = Vec::new();
-        for address in service.listen.iter().chain(&service.also) {
+        for at in service.listen.iter().chain(&service.also) {
+            let address = &at.address;
             let given = inherited.take(address).await?;
             let is_udp = address.scheme() == Scheme::Udp || given.iter().any(is_datagram);
-            let named = |error| name_holder(&error, address);
+            let named = |error| anyhow!(at.name_in(&with_holder(&error, address)));
             let sockets = if is_udp && service.datagrams.is_none() {
-                return Err(UsageError::new(needs_connections(service, address)).into());
+                return Err(UsageError::new(needs_connections(service, at)).into());
             } else if given.is_empty() && is_udp {
                 let bound = DatagramListener::bind_with(address, options).await;
                 ServiceSockets::Datagrams(bound.map_err(named)?)
@@ -218,7 +220,7 @@ impl ServingArgs {
                 inherit(given, address, options)
                     .with_context(|| format!("cannot take over the socket for {address}"))?
             };
-            bound.push((address.clone(), sockets));
+            bound.push((at.clone(), sockets));
         }
         Ok(bound)
     }
@@ -241,7 +243,7 @@ impl ServingArgs {
 }
 
 /// Returns the hosts that can reach the sockets, by their bound addresses.
-fn reach(bound: &[(Address, ServiceSockets)]) -> io::Result<NetworkReach> {
+fn reach(bound: &[(ServiceAddress, ServiceSockets)]) -> io::Result<NetworkReach> {
     for (_, sockets) in bound {
         if !sockets.are_loopback()? {
             return Ok(NetworkReach::Network);
@@ -250,7 +252,7 @@ fn reach(bound: &[(Address, ServiceSockets)]) -> io::Result<NetworkReach> {
     Ok(NetworkReach::Loopback)
 }
 
-/// Returns inherited sockets of one address, which are all of the same kind.
+/// Converts the inherited sockets of one address. All of them are of the same kind.
 fn inherit(
     given: Vec<HandoverSocket>,
     address: &Address,
@@ -271,20 +273,26 @@ fn is_datagram(parcel: &HandoverSocket) -> bool {
 }
 
 /// Returns the addresses to listen on if none are configured, except those in `also`.
-fn default_addresses(inherited: &Inherited, also: &[&Address]) -> anyhow::Result<Vec<Address>> {
+fn default_addresses(
+    inherited: &Inherited,
+    also: &[&Address],
+) -> anyhow::Result<Vec<ServiceAddress>> {
     let passed = inherited.passed_addresses(also)?;
-    Ok(if passed.is_empty() { vec![usual_address()] } else { passed })
+    Ok(match passed.is_empty() {
+        true => vec![usual_address()],
+        false => passed.into_iter().map(ServiceAddress::from).collect(),
+    })
 }
 
 /// Returns everything that a successor inherits: every listening socket with its address.
 fn parcels(
-    bound: &[(Address, ServiceSockets)],
+    bound: &[(ServiceAddress, ServiceSockets)],
     admin: Option<&Admin>,
 ) -> io::Result<Vec<HandoverSocket>> {
     let mut parcels = Vec::new();
     let mut seen = HashMap::new();
-    for (address, sockets) in bound {
-        let asked = key(address, &mut seen);
+    for (at, sockets) in bound {
+        let asked = key(&at.address, &mut seen);
         for (socket, owner) in sockets.hand_on()? {
             parcels.push(HandoverSocket { asked: asked.clone(), owner, socket });
         }
@@ -293,12 +301,4 @@ fn parcels(
         parcels.extend(admin.hand_on()?);
     }
     Ok(parcels)
-}
-
-/// Returns the error, with the process that holds the port if it is known.
-fn name_holder(error: &io::Error, address: &Address) -> anyhow::Error {
-    match holder(address).filter(|_| error.kind() == io::ErrorKind::AddrInUse) {
-        Some((name, id)) => anyhow!("{error}; {name} (process {id}) holds it"),
-        None => anyhow!("{error}"),
-    }
 }

@@ -78,6 +78,7 @@ pub(crate) struct BoundsArgs {
     /// Length of the system's queue of connections that are not accepted yet.
     #[arg(long, env = "ECHOLINE_BACKLOG", value_name = "N", default_value = "1024")]
     #[arg(help_heading = "Listening")]
+    #[arg(value_parser = |text: &str| values::number_in(text, 0..=u32::MAX))]
     backlog: u32,
 
     #[command(flatten)]
@@ -88,11 +89,11 @@ pub(crate) struct BoundsArgs {
 /// runs.
 #[derive(Clone, Debug)]
 pub(crate) struct LimitInputs {
-    /// The limits without flags.
+    /// The limits that apply if no flag changes them.
     pub(crate) defaults: Limits,
-    /// Number of listening addresses.
+    /// The number of listening addresses.
     pub(crate) listeners: usize,
-    /// Known only after binding.
+    /// The hosts that can reach the server, which are known only after binding.
     pub(crate) reach: NetworkReach,
     pub(crate) workers: NonZeroUsize,
     pub(crate) descriptors: Descriptors,
@@ -119,7 +120,7 @@ impl BoundsArgs {
         }
     }
 
-    /// Returns the rates and penalties of each source, of a command whose defaults these are.
+    /// Returns the rates and penalties of each source; `defaults` are those of the command.
     pub(crate) fn source_limits(&self, defaults: &SourceLimits) -> SourceLimits {
         self.sources.limits(defaults)
     }
@@ -139,7 +140,7 @@ impl BoundsArgs {
         }
     }
 
-    /// Returns a warning if fewer connections fit than were configured.
+    /// Returns a warning if the limit of open files allows fewer connections than configured.
     pub(crate) fn shortage(&self, limits: &Limits, descriptors: Descriptors) -> Option<String> {
         let asked = self.max_connections.filter(|asked| asked.get() > limits.max_connections)?;
         Some(format!(
@@ -154,7 +155,7 @@ impl BoundsArgs {
 pub(crate) enum NetworkReach {
     /// This host only: every socket is bound to a loopback address or is a Unix socket.
     Loopback,
-    /// Other hosts too.
+    /// This host and other hosts.
     Network,
 }
 
@@ -218,14 +219,15 @@ pub(crate) struct SourceLimitArgs {
     source_limit: Vec<String>,
 }
 
-/// Each text is checked by itself, so that the error names the flag.
+/// Checks one value of `--source-limit` while the flags are parsed, so that the error names the
+/// flag.
 fn check_source_limit(text: &str) -> Result<String, String> {
     let error = SourceLimits::off().change(text).err();
     error.map_or_else(|| Ok(text.to_owned()), |error| Err(error.to_string()))
 }
 
 impl SourceLimitArgs {
-    /// Returns the limits of a command whose defaults these are.
+    /// Returns the limits; `defaults` are those of the command.
     pub(crate) fn limits(&self, defaults: &SourceLimits) -> SourceLimits {
         let mut limits = defaults.clone();
         for text in &self.source_limit {

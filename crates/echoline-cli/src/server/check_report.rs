@@ -9,14 +9,16 @@ use anyhow::bail;
 
 use crate::files::links::ResolvedPath;
 use crate::files::output;
+use crate::server::port_owner::with_holder;
+use crate::server::service::ServiceAddress;
+use echoline::Listener;
 use echoline::listener::Scheme;
-use echoline::{Address, Listener};
 
 /// The findings of a check.
 #[derive(Debug, Default)]
 pub(crate) struct CheckReport {
     subject: String,
-    /// Lines for stdout, including notes.
+    /// The lines for stdout, including notes.
     right: String,
     wrong: Vec<String>,
 }
@@ -36,11 +38,12 @@ impl CheckReport {
         if self.wrong.is_empty() {
             return Ok(ExitCode::SUCCESS);
         }
-        // Each on a separate line, like all errors of the program.
+        // Each error is a separate line that begins with `echoline: `, like all errors of the
+        // program.
         bail!("{}", self.wrong.join("\necholine: "))
     }
 
-    /// Adds a finding that is in order.
+    /// Adds a check that succeeded.
     pub(crate) fn right(&mut self, sentence: String) {
         self.right.push_str(&format!("{}: {sentence}\n", self.subject));
     }
@@ -59,9 +62,10 @@ impl CheckReport {
 /// Checks whether this host could listen on `address`. `words` precedes the address in messages.
 pub(crate) fn listening(
     words: &str,
-    address: &Address,
+    at: &ServiceAddress,
     findings: &mut CheckReport,
 ) -> anyhow::Result<()> {
+    let address = &at.address;
     if address.scheme() == Scheme::Fd {
         findings.note(format!("{words} {address}, which the service manager must pass"));
         return Ok(());
@@ -82,11 +86,14 @@ pub(crate) fn listening(
             let named = !resolved.iter().any(|ip| ip == address.host());
             let resolved =
                 if named { format!(" ({})", resolved.join(", ")) } else { String::new() };
-            findings.right(format!("{words} {address}{resolved}"));
+            findings.right(format!("{words} {at}{resolved}"));
         }
-        // The server whose next start is being checked may itself be running.
-        Err(error) if error.kind() == AddrInUse => findings.note(format!("{error}")),
-        Err(error) => findings.wrong(format!("{error}")),
+        // The address may be in use by the server itself, if its next start is checked while it
+        // runs.
+        Err(error) if error.kind() == AddrInUse => {
+            findings.note(at.name_in(&with_holder(&error, address)));
+        }
+        Err(error) => findings.wrong(at.name_in(&error.to_string())),
     }
     Ok(())
 }

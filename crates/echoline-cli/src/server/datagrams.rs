@@ -99,7 +99,8 @@ impl fmt::Debug for DatagramService {
     }
 }
 
-/// The thread that serves all datagrams, so that neither they nor connections starve the others.
+/// The thread that serves all datagrams. It is separate, so that datagrams and connections cannot
+/// starve each other.
 #[derive(Debug)]
 pub(crate) struct DatagramThread {
     ended: oneshot::Receiver<io::Result<()>>,
@@ -129,7 +130,7 @@ impl DatagramThread {
         let serving = (service.serve)(server.rules(service.rules));
         let (end, ended) = oneshot::channel();
         spawn_with_runtime("udp", move |runtime| {
-            // An error means that the receiver is gone.
+            // An error means that the receiver was dropped.
             let _ = end.send(runtime.block_on(serving));
         })?;
         Ok(Self { ended, counts, shutdown })
@@ -157,9 +158,9 @@ impl DatagramThread {
     }
 }
 
-/// Passes only the start of the drain on to the datagrams. A server without connections ends at
-/// once, but datagrams that already wait at a socket are still answered. That takes at most a
-/// second.
+/// Makes the datagram server drain or retire when the server of connections does. Does not pass on
+/// the end: a server without connections ends at once, but datagrams that already wait at a socket
+/// are still answered. That takes at most a second.
 async fn follow(connections: &Shutdown, datagrams: &Shutdown) -> Infallible {
     connections.reached(Phase::Retiring).await;
     match connections.phase() {

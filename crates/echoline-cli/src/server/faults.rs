@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use clap::Args;
 
 use crate::admin::FaultControl;
 use crate::process::reload::{Commit, ReloadHook};
 use crate::server::check_report::CheckReport;
-use crate::usage_error::UsageError;
+use crate::usage_error::{UsageError, WrongSetting};
+use crate::values;
 use echoline::Address;
 use echoline::faults::{FaultKind, FaultPlan, FaultRule, Faults};
 use echoline::listener::Scheme;
@@ -34,6 +35,7 @@ pub(crate) struct FaultArgs {
     ///
     /// With the same seed and the same faults a run repeats the same random decisions.
     #[arg(long, env = "ECHOLINE_FAULT_SEED", value_name = "N")]
+    #[arg(value_parser = |text: &str| values::number_in(text, 0..=u64::MAX))]
     fault_seed: Option<u64>,
 }
 
@@ -47,7 +49,7 @@ impl FaultArgs {
         }
         let seed = match self.fault_seed {
             Some(seed) => seed,
-            // Short enough to be typed.
+            // 32 bits, so that the seed is short enough to type.
             None => getrandom::u32().context("the system has no random bytes")?.into(),
         };
         Ok(Some(Faults::new(plan, seed)))
@@ -60,7 +62,7 @@ impl FaultArgs {
                 let flag = format!("--fault-file {}", path.display());
                 let text = std::fs::read_to_string(path);
                 let text = text.with_context(|| format!("cannot read {flag}"))?;
-                text.parse().map_err(|error| anyhow!("{flag}: {error}"))?
+                text.parse().map_err(|error| WrongSetting(format!("{flag}: {error}")))?
             }
             None => FaultPlan::default(),
         };
@@ -72,12 +74,16 @@ impl FaultArgs {
     }
 
     /// Checks whether the plan can be read, and lists the rules without an effect.
-    pub(crate) fn check(&self, listen: &[Address], findings: &mut CheckReport) {
+    pub(crate) fn check<'a>(
+        &self,
+        listen: impl Iterator<Item = &'a Address>,
+        findings: &mut CheckReport,
+    ) {
         match self.plan() {
             Ok(plan) if plan.is_empty() => {}
             Ok(plan) => {
                 findings.right(format!("plans faults: {}", rules(&plan)));
-                idle(&plan, listen).for_each(|sentence| findings.note(sentence));
+                idle(&plan, listen).into_iter().for_each(|sentence| findings.note(sentence));
             }
             Err(error) => findings.wrong(format!("{error:#}")),
         }
@@ -114,15 +120,19 @@ fn rules(plan: &FaultPlan) -> String {
 }
 
 /// Returns a sentence for each rule that has no effect on the addresses in `listen`.
-fn idle(plan: &FaultPlan, listen: &[Address]) -> impl Iterator<Item = String> {
-    let has = |udp: bool| listen.iter().any(|address| (address.scheme() == Scheme::Udp) == udp);
-    let (streams, datagrams) = (has(false), has(true));
-    plan.rules().iter().filter_map(move |rule| {
+fn idle<'a>(plan: &FaultPlan, listen: impl Iterator<Item = &'a Address>) -> Vec<String> {
+    let (mut streams, mut datagrams) = (false, false);
+    for address in listen {
+        let is_udp = address.scheme() == Scheme::Udp;
+        (streams, datagrams) = (streams || !is_udp, datagrams || is_udp);
+    }
+    let without_effect = plan.rules().iter().filter_map(|rule| {
         let kind = rule.kind();
         let acts = kind.is_for_streams() && streams || kind.is_for_datagrams() && datagrams;
         let what = if kind.is_for_streams() { "streams" } else { "datagrams" };
         (!acts).then(|| format!("'{rule}' has no effect here: it is for {what} only"))
-    })
+    });
+    without_effect.collect()
 }
 
 /// Whether the plan may be replaced while the server runs.
@@ -133,14 +143,14 @@ pub(crate) enum FaultChanges {
 }
 
 /// Logs the plan, and how to repeat it with the same seed.
-pub(crate) fn announce(faults: &Faults, listen: &[Address]) {
+pub(crate) fn announce<'a>(faults: &Faults, listen: impl Iterator<Item = &'a Address>) {
     let plan = faults.plan();
     if plan.is_empty() {
         return;
     }
     tracing::info!("faults are planned; --fault-seed {} repeats them", faults.seed());
     plan.rules().iter().for_each(|rule| tracing::info!("fault: {rule}"));
-    idle(&plan, listen).for_each(|sentence| tracing::warn!("{sentence}"));
+    idle(&plan, listen).into_iter().for_each(|sentence| tracing::warn!("{sentence}"));
 }
 
 /// Logs how often each fault was injected.
@@ -154,7 +164,7 @@ pub(crate) fn log_counts(faults: &Faults) {
     }
 }
 
-/// Returns the access to the faults for the admin address.
+/// Returns the functions through which the admin address reads and replaces the faults.
 pub(crate) fn control(faults: &Faults) -> FaultControl {
     let [seed, rules, totals, replace] = [(); 4].map(|()| faults.clone());
     let named = |(kind, count): (FaultKind, u64)| (kind.name(), count);

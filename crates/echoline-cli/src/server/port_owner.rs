@@ -1,14 +1,23 @@
 //! Finds the process that holds a port, for the error message about a port in use. Reads Linux's
 //! /proc.
 
-use std::fs;
+use std::{fs, io};
 
 use echoline::Address;
 use echoline::listener::Scheme;
 use echoline_base::printable::printable;
 
+/// Returns the error message about an address that cannot be bound, with the process that holds its
+/// port if it is known.
+pub(crate) fn with_holder(error: &io::Error, address: &Address) -> String {
+    match holder(address).filter(|_| error.kind() == io::ErrorKind::AddrInUse) {
+        Some((name, id)) => format!("{error}; {name} (process {id}) holds it"),
+        None => error.to_string(),
+    }
+}
+
 /// Returns the name and process id of the holder of the port of `address`, if this user may see it.
-pub(crate) fn holder(address: &Address) -> Option<(String, u32)> {
+fn holder(address: &Address) -> Option<(String, u32)> {
     // The state of a listening socket in the tables: LISTEN for TCP, CLOSE (not connected) for UDP.
     let (tables, state) = match address.scheme() {
         Scheme::Udp => (["/proc/net/udp", "/proc/net/udp6"], "07"),
@@ -25,7 +34,7 @@ pub(crate) fn holder(address: &Address) -> Option<(String, u32)> {
         .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
         .find(|id| has_open(*id, &sockets))?;
     let name = fs::read_to_string(format!("/proc/{id}/comm")).ok()?;
-    // A process can give itself any name.
+    // A process can give itself any name, also one with control characters.
     Some((printable(name.trim_end()).into_owned(), id))
 }
 

@@ -14,8 +14,8 @@ pub(crate) fn remove(path: &Path) -> anyhow::Result<()> {
     removed.with_context(|| format!("cannot remove --ready-file {}", path.display()))
 }
 
-/// Writes the ready file in one step, because a program that waits for it must never see half of
-/// it.
+/// Writes the ready file atomically, because a program that waits for it must never see an
+/// incomplete file.
 pub(crate) fn write_ready(
     path: &Path,
     addresses: &[Address],

@@ -23,7 +23,7 @@ use crate::server::bounds;
 use crate::server::datagrams::DatagramThread;
 use crate::server::faults;
 use crate::server::ready_file;
-use crate::server::service::{Service, WebPage};
+use crate::server::service::{Service, ServiceAddress, WebPage};
 use crate::server::tls;
 use crate::server::web;
 use echoline::sources::{SourceLimits, Sources};
@@ -59,7 +59,7 @@ impl ServingArgs {
         self.run_and_leave(bound, reload, handler).map(|(code, _)| code)
     }
 
-    /// Like `run`, but also returns the rest of --drain-timeout, for the steps that follow.
+    /// Works like `run`, but also returns the rest of --drain-timeout, for the steps that follow.
     pub(crate) fn run_and_leave<A: ServerCommand, H, F>(
         &self,
         bound: BoundServer,
@@ -101,7 +101,7 @@ impl ServingArgs {
             .sources(Arc::clone(&sources));
         if let Some(faults) = &faults {
             server = server.faults(faults.clone());
-            faults::announce(faults, &service.listen);
+            faults::announce(faults, service.listen.iter().map(|at| &at.address));
             reload.add(part(self.faults.reload_hook(faults), |serving| &serving.faults));
         }
         if let Some(OnNearlyFull(hook)) = bound.on_nearly_full {
@@ -213,7 +213,8 @@ impl ServingArgs {
     ) -> io::Result<Vec<ServiceSockets>> {
         let pages = service.page.as_ref().map_or(0, |page| page.addresses);
         let without_page = sockets.len() - pages;
-        let dress = |(place, (address, sockets)): (usize, (&Address, ServiceSockets))| {
+        let dress = |(place, (at, sockets)): (usize, (&ServiceAddress, ServiceSockets))| {
+            let address = &at.address;
             let ServiceSockets::Streams(listeners) = sockets else { return Ok(sockets) };
             let page = service.page.as_ref().filter(|_| place >= without_page);
             let dress = |listener: Listener| {
@@ -265,7 +266,7 @@ impl ServingArgs {
     }
 }
 
-/// Returns the hook of a part of the flags of every server.
+/// Turns the hook of one group of flags, which `part` returns, into a hook of the whole command.
 fn part<A: ServerCommand, P: 'static>(
     hook: ReloadHook<P>,
     part: fn(&ServingArgs) -> &P,
@@ -273,7 +274,7 @@ fn part<A: ServerCommand, P: 'static>(
     hook.within(move |args: &A| part(args.serving()))
 }
 
-/// Returns the hook of the rates and penalties of sources.
+/// Returns the reload hook of the rates and penalties of sources.
 fn source_hook<A: ServerCommand>(defaults: &SourceLimits, sources: &Arc<Sources>) -> ReloadHook<A> {
     let hook = bounds::source_reload_hook(defaults.clone(), Arc::clone(sources));
     part(hook, |serving| &serving.bounds.sources)

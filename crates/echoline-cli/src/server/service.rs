@@ -1,5 +1,6 @@
 //! The description of the service that a command runs.
 
+use std::fmt;
 use std::net::Ipv4Addr;
 
 use crate::log::received::RedactLine;
@@ -11,14 +12,18 @@ use echoline::sources::SourceLimits;
 use echoline::websocket::Framing;
 use echoline::{Address, Eol, Farewell, Limits};
 
+/// The flag of most addresses, which error messages do not repeat.
+const LISTEN: &str = "--listen";
+
 /// The service that a command runs.
 #[derive(Debug)]
 pub(crate) struct Service {
-    /// All of them are bound before the first is served. If there are none, the sockets of the
-    /// service manager are served, or else 127.0.0.1:8080.
-    pub(crate) listen: Vec<Address>,
-    /// Additional addresses, which never come from the service manager by default.
-    pub(crate) also: Vec<Address>,
+    /// The addresses to listen on. All are bound before the first is served. If the list is empty,
+    /// the server uses the sockets of the service manager, or else 127.0.0.1:8080.
+    pub(crate) listen: Vec<ServiceAddress>,
+    /// Additional addresses, of bots and of the web page. If `listen` is empty, inherited sockets
+    /// at these addresses do not become listening addresses.
+    pub(crate) also: Vec<ServiceAddress>,
     /// The web page for browsers and its addresses.
     pub(crate) page: Option<WebPage>,
     /// The name of the service in the log.
@@ -27,9 +32,9 @@ pub(crate) struct Service {
     pub(crate) farewell: Farewell,
     /// The form in which the handler reads and writes the messages of a WebSocket.
     pub(crate) framing: Framing,
-    /// Whether a certificate that is not valid now is served.
+    /// The treatment of a certificate that has expired or is not valid yet.
     pub(crate) outdated: ExpiredCertificatePolicy,
-    /// The limits without flags.
+    /// The limits that apply if no flag changes them.
     pub(crate) limits: Limits,
     /// The rates of each source without flags.
     pub(crate) source_limits: SourceLimits,
@@ -42,7 +47,45 @@ pub(crate) struct Service {
     pub(crate) upgrade: Result<UpgradeTimeouts, &'static str>,
 }
 
-/// A page, at the last addresses of a service.
+/// A configured address of a service.
+#[derive(Clone, Debug)]
+pub(crate) struct ServiceAddress {
+    pub(crate) address: Address,
+    flag: &'static str,
+    /// The address as the user wrote it, which may be a link (`https://HOST:PORT`).
+    typed: String,
+}
+
+impl ServiceAddress {
+    /// Returns the address of a `flag` other than --listen, or one with a form of its own.
+    pub(crate) fn typed(flag: &'static str, typed: impl Into<String>, address: Address) -> Self {
+        Self { address, flag, typed: typed.into() }
+    }
+
+    /// Returns an error message about this address, with the form that the user wrote, and with the
+    /// flag if it is not --listen.
+    pub(crate) fn name_in(&self, sentence: &str) -> String {
+        let sentence = sentence.replacen(&self.address.to_string(), &self.typed, 1);
+        match self.flag {
+            LISTEN => sentence,
+            flag => format!("{flag}: {sentence}"),
+        }
+    }
+}
+
+impl From<Address> for ServiceAddress {
+    fn from(address: Address) -> Self {
+        Self { typed: address.to_string(), flag: LISTEN, address }
+    }
+}
+
+impl fmt::Display for ServiceAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.typed)
+    }
+}
+
+/// A web page. Its addresses are the last ones of the service.
 #[derive(Debug)]
 pub(crate) struct WebPage {
     /// The number of addresses.
@@ -51,11 +94,15 @@ pub(crate) struct WebPage {
 }
 
 /// Returns the error message for a datagram address of a service that cannot serve datagrams.
-pub(crate) fn needs_connections(service: &Service, address: &Address) -> String {
-    format!("cannot listen on {address}: a {} needs connections, not datagrams", service.what)
+pub(crate) fn needs_connections(service: &Service, at: &ServiceAddress) -> String {
+    let address = &at.address;
+    at.name_in(&format!(
+        "cannot listen on {address}: a {} needs connections, not datagrams: remove udp://",
+        service.what
+    ))
 }
 
 /// Returns the address that a server listens on by default.
-pub(crate) fn usual_address() -> Address {
-    Address::from((Ipv4Addr::LOCALHOST, 8080))
+pub(crate) fn usual_address() -> ServiceAddress {
+    Address::from((Ipv4Addr::LOCALHOST, 8080)).into()
 }

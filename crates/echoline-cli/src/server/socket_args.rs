@@ -69,8 +69,9 @@ pub(crate) fn group(text: &str) -> Result<u32, String> {
     Ok(found.gid.as_raw())
 }
 
-/// Returns whether every user of this host may connect to a Unix socket that is bound: the mode of
-/// its file lets them, or its name is in the abstract namespace, which has no permissions.
+/// Returns whether every user of this host may connect to the bound Unix socket at `path`. This is
+/// the case if the mode of its file allows it, or if its name is in the abstract namespace, which
+/// has no permissions.
 pub(crate) fn admits_everybody(path: &str) -> bool {
     let found = fs::symlink_metadata(path);
     path.starts_with('@') || found.map_or(true, |found| found.mode() & 0o002 != 0)

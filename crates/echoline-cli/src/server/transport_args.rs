@@ -9,8 +9,10 @@ use clap::Args;
 use ipnet::IpNet;
 use nix::unistd::User;
 
+use crate::config;
 use crate::server::check_report::CheckReport;
 use crate::server::socket_args::admits_everybody;
+use echoline::listener::Scheme;
 use echoline::proxy::{AcceptProxy, ProxySource, ProxyVersion, SendProxy};
 use echoline::site::{Asset, Site};
 use echoline::tls::Certificates;
@@ -48,13 +50,13 @@ pub(crate) struct TransportArgs {
     web_host: Vec<String>,
 }
 
-/// Where proxies are.
+/// The proxies whose PROXY headers are trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum TrustedProxies {
     Network(IpNet),
-    /// All who may connect to a Unix socket.
+    /// Every process that may connect to a Unix socket.
     Unix,
-    /// This user, at a Unix socket.
+    /// The processes of this user, at a Unix socket.
     User(u32),
 }
 
@@ -72,7 +74,7 @@ impl FromStr for TrustedProxies {
     }
 }
 
-/// Returns a user of this host, by name or number.
+/// Parses the name or number of a user of this host. Returns the user id.
 fn local_user(text: &str) -> Result<u32, String> {
     let known = || User::from_name(text).ok().flatten().map(|user| user.uid.as_raw());
     let user = text.parse().ok().or_else(known);
@@ -89,7 +91,7 @@ fn local_user(text: &str) -> Result<u32, String> {
     Ok(user)
 }
 
-/// Returns a network, or one address.
+/// Parses a network, or a single address.
 fn network(text: &str) -> Result<IpNet, String> {
     let one = || text.parse().ok().map(|ip: std::net::IpAddr| IpNet::from(ip.to_canonical()));
     text.parse().ok().or_else(one).ok_or_else(|| {
@@ -124,7 +126,7 @@ fn host_name(text: &str) -> Result<String, String> {
     ))
 }
 
-/// Returns the names of this host, without and with the domain of multicast DNS.
+/// Returns the names of this host, without and with `.local`, the domain of multicast DNS.
 fn host_names() -> Vec<String> {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     if name.is_empty() || name.contains('.') {
@@ -155,22 +157,24 @@ impl TransportArgs {
         }
         if address.scheme().is_websocket() {
             let step = AcceptWebSocket::new(address, framing, self.policy(address, listener)?);
-            transport = transport.then(Arc::new(step));
+            // No command reads them.
+            transport = transport.then(Arc::new(step.discard_headers()));
         }
         Ok(transport)
     }
 
-    /// Returns the step that answers with a page, and lets its WebSocket through.
+    /// Returns the step that serves the web page and passes on its WebSocket connections.
     pub(crate) fn site(
         &self,
         address: &Address,
         listener: &Listener,
         assets: &[Asset],
     ) -> io::Result<Arc<dyn Step>> {
-        Ok(Arc::new(Site::new(assets, self.policy(address, listener)?)))
+        Ok(Arc::new(Site::new(assets, self.policy(address, listener)?).discard_headers()))
     }
 
-    /// Checks whether the proxies of a socket that will be created can be trusted.
+    /// Checks the trusted proxies of a Unix socket that the server will create. Adds an error if
+    /// every user of this host could connect to it as a trusted proxy.
     pub(crate) fn check(&self, address: &Address, unix_mode: u32, findings: &mut CheckReport) {
         let is_open = |path: &str| path.starts_with('@') || unix_mode & 0o002 != 0;
         let is_open = address.unix_path().is_some_and(is_open);
@@ -191,7 +195,8 @@ impl TransportArgs {
         ))
     }
 
-    /// The bound address decides and not the typed one, which may be any name of this host.
+    /// Returns the policy for browsers. Whether the listener is loopback depends on its bound
+    /// address, because the configured address may be any name of this host.
     fn policy(&self, address: &Address, listener: &Listener) -> io::Result<OriginPolicy> {
         let is_loopback = listener.is_loopback()?;
         let mut hosts = self.web_host.clone();
@@ -259,8 +264,17 @@ pub(crate) struct ClientTransportArgs {
 }
 
 impl ClientTransportArgs {
-    /// Returns the steps on the way to `address`. The headers contain the addresses of `network` in
-    /// turn.
+    /// Returns the error message if --proxy has no effect on one of `addresses`.
+    pub(crate) fn usage_error(&self, addresses: &[Address]) -> Option<String> {
+        let udp = addresses.iter().find(|address| address.scheme() == Scheme::Udp)?;
+        // The variable may be meant for other runs in the same environment.
+        (self.proxy.is_some() && !config::may_set("proxy")).then(|| {
+            format!("--proxy has no effect on {udp}, which has no connections: remove --proxy")
+        })
+    }
+
+    /// Returns the transport steps of connections to `address`. Their PROXY headers claim the
+    /// addresses of `network` in turn.
     pub(crate) fn transport(
         &self,
         address: &Address,

@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use clap::Args;
 
+use crate::server::service::ServiceAddress;
 use echoline::Address;
 use echoline::listener::Scheme;
 
@@ -20,8 +21,11 @@ pub(crate) struct WebArgs {
 }
 
 impl WebArgs {
-    pub(crate) fn addresses(&self) -> impl Iterator<Item = &Address> {
-        self.web.iter().map(|WebAddress(address)| address)
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = ServiceAddress> {
+        let served = |WebAddress { typed, address }: &WebAddress| {
+            ServiceAddress::typed("--web", typed, address.clone())
+        };
+        self.web.iter().map(served)
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -30,8 +34,19 @@ impl WebArgs {
 
     /// Returns the links to type into a browser.
     pub(crate) fn links(&self) -> impl Iterator<Item = String> {
-        self.addresses().map(link)
+        self.web.iter().map(|web| link(&web.address))
     }
+}
+
+/// Returns the path that an address of the form HOST:PORT or http(s)://HOST:PORT has.
+fn path_of(text: &str) -> Option<&str> {
+    let rest = match text.split_once("://") {
+        Some(("http" | "https", rest)) => rest,
+        Some(_) => return None,
+        None if text.starts_with("unix:") => return None,
+        None => text,
+    };
+    rest.find('/').map(|place| &rest[place..])
 }
 
 /// Returns the link to type into a browser to reach `address`.
@@ -48,9 +63,12 @@ fn bracketed(address: &Address) -> String {
     if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
 }
 
-/// An address for a page, as it is typed.
+/// An address of the web page, as the user types it.
 #[derive(Clone, Debug)]
-struct WebAddress(Address);
+struct WebAddress {
+    typed: String,
+    address: Address,
+}
 
 impl FromStr for WebAddress {
     type Err = String;
@@ -58,6 +76,9 @@ impl FromStr for WebAddress {
     fn from_str(text: &str) -> Result<Self, String> {
         // Links copied from a browser end with a slash.
         let bare = text.strip_suffix('/').unwrap_or(text);
+        if let Some(path) = path_of(bare) {
+            return Err(format!("the web page has no path: write it without '{path}'"));
+        }
         let address: Address = match bare.split_once("://") {
             Some(("http", rest)) => rest.parse(),
             Some(("https", rest)) => format!("tls://{rest}").parse(),
@@ -65,7 +86,9 @@ impl FromStr for WebAddress {
         }
         .map_err(|error: <Address as FromStr>::Err| error.to_string())?;
         match address.scheme() {
-            Scheme::Tcp | Scheme::Tls | Scheme::Unix | Scheme::Fd => Ok(Self(address)),
+            Scheme::Tcp | Scheme::Tls | Scheme::Unix | Scheme::Fd => {
+                Ok(Self { typed: text.to_owned(), address })
+            }
             _ => Err(format!(
                 "the web page cannot be at {text}: write HOST:PORT, https://HOST:PORT or unix:PATH"
             )),
@@ -78,7 +101,7 @@ mod tests {
     use super::*;
 
     fn shown(text: &str) -> Result<String, String> {
-        text.parse().map(|WebAddress(address)| address.to_string())
+        text.parse().map(|web: WebAddress| web.address.to_string())
     }
 
     #[test]
@@ -89,6 +112,9 @@ mod tests {
         assert_eq!(shown("fd://web").as_deref(), Ok("fd://web"));
         assert!(shown("ws://127.0.0.1:1").unwrap_err().contains("HOST:PORT"));
         assert!(shown("udp://127.0.0.1:1").is_err());
+        for with_path in ["127.0.0.1:1/chat", "https://127.0.0.1:1/chat"] {
+            assert!(shown(with_path).unwrap_err().contains("without '/chat'"), "{with_path}");
+        }
         assert!(shown("").is_err());
     }
 

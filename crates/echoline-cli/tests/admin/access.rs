@@ -62,7 +62,7 @@ fn attack_a_local_user_without_the_secret_sees_no_addresses_and_changes_no_fault
         }
         assert_eq!(ask(at, "GET", "/login").status, status);
     }
-    // With the secret everything is visible.
+    // A request with the secret sees the log.
     let at = secured.admin();
     let shown = || ask_full(at, "GET", "/snapshot.json", "").body;
     until("the log is shown", || shown().contains("listening on"));
@@ -107,8 +107,8 @@ fn attack_guesses_of_the_secret_are_counted_and_shown_nowhere() {
     }
 }
 
-/// Issue 12, item 11: a browser sends a stored password also with requests of other sites' pages.
-/// Such requests change nothing.
+/// Issue 12, item 11: a browser sends its stored password also with requests that pages of other
+/// sites make. Such requests change nothing.
 #[test]
 fn attack_a_foreign_page_cannot_use_the_password_that_a_browser_has() {
     let server = start(&["--fault", "drop at=1000"]);
@@ -128,7 +128,7 @@ fn attack_a_foreign_page_cannot_use_the_password_that_a_browser_has() {
     assert_eq!(answer.status, 200);
 }
 
-/// Returns the answer to a request over a Unix socket, head and body.
+/// Returns the head and the body of the response to a request over a Unix socket.
 fn ask_unix(path: &Path, method: &str, target: &str) -> String {
     let mut stream = UnixStream::connect(path).unwrap();
     write!(stream, "{method} {target} HTTP/1.1\r\nHost: admin\r\nContent-Length: 0\r\n\r\n")
@@ -159,7 +159,7 @@ fn attack_only_the_owner_can_use_the_admin_socket() {
         assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("listening on"), "{answer}");
         assert!(ask_unix(&path, "DELETE", "/faults").starts_with("HTTP/1.1 200"));
         assert_eq!(server.stop().code, Some(0));
-        assert!(!path.exists(), "its file is left behind");
+        assert!(!path.exists(), "the socket file is left behind");
     }
     let server = start("0666");
     server.await_log("shows figures only, because every user of this host may connect");

@@ -1,4 +1,5 @@
-//! Requests to the admin address as plain bytes, so that tests can send invalid ones.
+//! Sends requests to the admin address as plain bytes, so that tests can also send invalid
+//! requests.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -1,4 +1,4 @@
-//! The metrics in `docs/admin.md`.
+//! Tests of the metrics in `docs/admin.md`.
 
 use std::fs;
 use std::path::Path;

@@ -21,23 +21,23 @@ impl Metrics {
 
     #[track_caller]
     pub(crate) fn parse(text: &str) -> Self {
-        assert!(text.ends_with('\n'), "the last line must end");
+        assert!(text.ends_with('\n'), "the last line has no line end");
         let mut metrics = Self::default();
         let mut families = BTreeMap::new();
         let (mut helped, mut family) = (String::new(), String::new());
         for line in text.lines() {
             if let Some(rest) = line.strip_prefix("# HELP ") {
-                let (name, help) = rest.split_once(' ').expect("a help has words");
+                let (name, help) = rest.split_once(' ').expect("a help line has a text");
                 assert!(is_name(name) && !help.is_empty() && help.ends_with('.'), "{line}");
                 name.clone_into(&mut helped);
             } else if let Some(rest) = line.strip_prefix("# TYPE ") {
                 let (name, kind) = rest.split_once(' ').unwrap();
-                assert_eq!(name, helped, "the help stands before the type");
+                assert_eq!(name, helped, "the help line precedes the type line");
                 assert!(["counter", "gauge", "histogram"].contains(&kind), "{line}");
                 let is_total = name.ends_with("_total");
-                assert_eq!(is_total, kind == "counter", "{line}: counters alone end in _total");
+                assert_eq!(is_total, kind == "counter", "{line}: only counters end in _total");
                 let twice = families.insert(name.to_owned(), kind.to_owned());
-                assert_eq!(twice, None, "{name} is there twice");
+                assert_eq!(twice, None, "{name} is declared twice");
                 name.clone_into(&mut family);
             } else {
                 metrics.sample(line, &family, &families[&family]);
@@ -49,12 +49,13 @@ impl Metrics {
 
     #[track_caller]
     fn sample(&mut self, line: &str, family: &str, kind: &str) {
-        let (series, value) = line.rsplit_once(' ').expect("a value stands behind a space");
+        let (series, value) = line.rsplit_once(' ').expect("a space precedes the value");
         let (name, labels) = match series.split_once('{') {
             Some((name, rest)) => (name, rest.strip_suffix('}').expect("a closing brace")),
             None => (series, ""),
         };
-        let suffix = name.strip_prefix(family).expect("a sample stands under its type");
+        let suffix =
+            name.strip_prefix(family).expect("a sample follows the type line of its metric");
         let suffixes: &[&str] =
             if kind == "histogram" { &["_bucket", "_sum", "_count"] } else { &[""] };
         assert!(suffixes.contains(&suffix), "{line}");
@@ -70,7 +71,7 @@ impl Metrics {
         };
         assert!(value == "+Inf" || number.is_finite(), "{line}");
         assert!(kind != "counter" || number >= 0.0, "{line}");
-        assert_eq!(self.samples.insert(series.to_owned(), number), None, "{series} is there twice");
+        assert_eq!(self.samples.insert(series.to_owned(), number), None, "{series} is repeated");
     }
 
     fn check_histograms(&self, families: &BTreeMap<String, String>) {

@@ -63,7 +63,7 @@ fn every_path_answers_with_its_kind_and_is_safe_to_show() {
     }
     let page = get(at, "/").body;
     for inline in ["<style", "style=", "<script>", "onload=", "https://"] {
-        assert!(!page.contains(inline), "{inline} would be blocked, or leave the machine");
+        assert!(!page.contains(inline), "{inline} is blocked or not local");
     }
     serde_json::from_str::<serde_json::Value>(&get(at, "/snapshot.json").body).unwrap();
     assert_eq!(get(at, "/etc/passwd").status, 404);
@@ -92,7 +92,7 @@ fn the_metrics_count_each_thing_once() {
     clients.pop().unwrap().reset();
     let left = clients;
     let settled = |now: &Metrics| now.of("echoline_connections_open") == 1.0;
-    until("two are gone", || settled(&metrics(at)));
+    until("two connections have ended", || settled(&metrics(at)));
 
     let now = metrics(at);
     for (series, value) in [
@@ -156,7 +156,7 @@ fn a_server_that_drains_is_alive_and_not_ready() {
     let server = start(&[]);
     let at = server.admin();
     let mut client = server.connect();
-    // Half a line keeps the draining server waiting.
+    // The draining server waits for the rest of this line.
     client.send("half");
     until("the half line", || metrics(at).of("echoline_bytes_total{direction=\"in\"}") == 4.0);
     server.signal("TERM");
@@ -185,17 +185,18 @@ fn a_changed_limit_is_shown() {
     assert_eq!(most(), 5.0);
     fs::write(&config, "[echo]\nmax-connections = 7\n").unwrap();
     server.signal("HUP");
-    until("the new limit is told", || most() == 7.0);
+    until("the new limit is in the metrics", || most() == 7.0);
 }
 
-/// Fault 70: the address does not open to other machines by mistake, and listens nowhere else.
+/// Fault 70: the admin address is not reachable from other hosts unless a flag allows it, and the
+/// server listens at no other address.
 #[test]
 fn the_address_is_on_loopback_by_default() {
     for (address, sentence) in [
         ("0.0.0.0:0", "would be open to other hosts, over HTTP without TLS"),
         ("[::]:0", "or add --admin-allow-remote"),
         ("127.0.0.1", "'127.0.0.1'"),
-        ("nosuch.invalid:1", "cannot resolve the host name"),
+        ("nosuch.invalid:1", "the host name cannot be resolved"),
     ] {
         let mut command = program(&[]);
         command.args(["echo", "--listen", "127.0.0.1:0", "--admin", address]);
@@ -272,7 +273,7 @@ fn the_chat_has_an_admin_address_too() {
     child.wait().unwrap();
 }
 
-/// The log and the ready file name the address that was really bound.
+/// The log and the ready file name the bound address, with the port that the system chose.
 #[test]
 fn the_bound_port_is_reported() {
     let server = start(&[]);

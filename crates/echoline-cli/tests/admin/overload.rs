@@ -10,7 +10,7 @@ use crate::ask::get;
 use crate::support::{Client, NEVER, now, until};
 use crate::{metrics, start};
 
-/// Fault 70: clients from any number of addresses add no series.
+/// Fault 70: the number of series does not depend on the number of client addresses.
 #[test]
 fn the_number_of_series_does_not_grow_with_the_clients() {
     let server = start(&["--log-level", "debug"]);
@@ -23,12 +23,12 @@ fn the_number_of_series_does_not_grow_with_the_clients() {
         client.send("x\n");
         assert_eq!(client.line(), "Echo: x\n");
     }
-    until("all are gone", || metrics(at).of("echoline_connections_open") == 0.0);
+    until("all connections have ended", || metrics(at).of("echoline_connections_open") == 0.0);
     let after = metrics(at);
     assert_eq!(after.series(), before.series());
     assert_eq!(after.of("echoline_connections_accepted_total"), 1000.0);
     let text = get(at, "/metrics").body;
-    assert!(!text.contains("127.0."), "nobody's address is told");
+    assert!(!text.contains("127.0."), "the metrics contain the address of a client");
 }
 
 /// Fault 70: a scrape is answered in less than a second while twice as many clients connect as
@@ -43,7 +43,8 @@ fn a_flood_does_not_silence_the_address() {
         for _ in 0..2 * PLACES {
             scope.spawn(|| {
                 while !over.load(Ordering::Relaxed) {
-                    // Some are served, some refused, some find the queue full.
+                    // Some connections are served, some are refused, and some fail because the
+                    // queue is full.
                     let Ok(mut stream) = TcpStream::connect_timeout(&address, NEVER) else {
                         continue;
                     };
@@ -61,7 +62,7 @@ fn a_flood_does_not_silence_the_address() {
         };
         let scrapes: Vec<_> = (0..21).map(scrape).collect();
         drop(end);
-        assert!(scrapes[20].1 > scrapes[0].1, "the flood went on meanwhile: {scrapes:?}");
+        assert!(scrapes[20].1 > scrapes[0].1, "the flood stopped during the scrapes: {scrapes:?}");
         scrapes.into_iter().map(|(time, _)| time).collect()
     });
     // The median counts, because single scrapes may be delayed by the machine.
@@ -109,7 +110,7 @@ fn slow_clients_of_the_address_lock_out_no_other() {
 fn ended_connections_leave_no_resources_in_use() {
     let server = start(&[]);
     let at = server.admin();
-    // The first request of each kind opens descriptors that stay open.
+    // Warm up: the first request of each kind opens descriptors that stay open.
     metrics(at);
     drop(server.clients(4));
     until("nobody is there", || metrics(at).of("echoline_connections_open") == 0.0);
@@ -121,7 +122,7 @@ fn ended_connections_leave_no_resources_in_use() {
         metrics(at);
     }
     until("nobody is there", || metrics(at).of("echoline_connections_open") == 0.0);
-    // The scrape itself has one descriptor, as before.
+    // The descriptor of the scrape itself is part of both counts.
     until("no descriptor is left over", || metrics(at).of("process_open_fds") <= before);
     let now = metrics(at);
     assert_eq!(now.of("echoline_closed_total{reason=\"end_of_stream\"}"), 1004.0);

@@ -30,14 +30,14 @@ fn attack_a_page_of_another_site_cannot_use_the_login_of_a_browser() {
     let browser = driver.browser(1280, "en-US");
     browser.open(&format!("http://{admin}/"));
     browser.wait("document.getElementById('login') && !document.getElementById('log')", &json!([]));
-    // Equivalent to a user who types the secret when the browser asks. From then on the browser
-    // sends it.
+    // This has the same effect as a user who types the secret when the browser asks for it. From
+    // then on the browser sends the secret with each request.
     browser.open(&format!("http://any:{SECRET}@{admin}/login"));
     browser.wait("location.pathname === '/'", &json!([]));
     browser.open(&format!("http://{admin}/"));
     browser.wait("document.getElementById('log') && !document.getElementById('login')", &json!([]));
-    // The page's own requests contain the login. Without it the plan would disappear from the
-    // table.
+    // The page's own requests contain the login. Without the login, the fault plan would disappear
+    // from the table.
     let rows = "document.getElementById('faults').textContent.includes('drop at=1000')";
     browser.wait(&format!("!document.getElementById('charts').hidden && {rows}"), &json!([]));
 

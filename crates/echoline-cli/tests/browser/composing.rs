@@ -1,4 +1,4 @@
-//! Tests of the message field: input methods, earlier lines, long pastes. Also of notifications.
+//! Tests of the message field (input methods, earlier lines, long pastes) and of notifications.
 
 use serde_json::json;
 
@@ -16,9 +16,9 @@ fn paste(browser: &Browser<'_>, lines: usize) -> bool {
     browser.run(script, &json!([lines])) == true
 }
 
-/// Issue 11, item 18: Enter that confirms an input method does not send. ArrowUp restores the last
-/// line. The page asks before it sends more than ten pasted lines. A user can ask for notifications
-/// of mentions.
+/// Issue 11, item 18: an Enter key that confirms an input method does not send the text. ArrowUp
+/// restores the last line. The page asks before it sends more than ten pasted lines. A user can
+/// turn on notifications about mentions.
 #[test]
 fn regression_the_field_supports_input_methods_earlier_lines_and_long_pastes() {
     let Some(driver) = Driver::start() else { return };
@@ -30,7 +30,7 @@ fn regression_the_field_supports_input_methods_earlier_lines_and_long_pastes() {
             "return document.getElementById('input').dispatchEvent(new KeyboardEvent('keydown',\
              Object.assign({{ bubbles: true, cancelable: true }}, {key})))"
         );
-        assert_eq!(ann.run(&press, &json!([])), true, "left to the browser: {key}");
+        assert_eq!(ann.run(&press, &json!([])), true, "the page does not handle the key: {key}");
     }
     assert_eq!(ann.run(VALUE, &json!([])), "にほん");
     ann.write("#input", "ご\u{e007}");
@@ -46,8 +46,8 @@ fn regression_the_field_supports_input_methods_earlier_lines_and_long_pastes() {
     assert_eq!(ben.line(), "ann: second!");
     ann.write("#input", "kept");
     ann.write("#input", "\u{e013}");
-    assert_eq!(ann.run(VALUE, &json!([])), "kept", "a text that was begun is not replaced");
-    assert!(paste(&ann, 10), "ten lines are the browser's to paste");
+    assert_eq!(ann.run(VALUE, &json!([])), "kept", "typed text is not replaced");
+    assert!(paste(&ann, 10), "the browser itself pastes ten lines");
     assert!(!paste(&ann, 11));
     ann.see_in("#question-words", "Paste 11 lines?");
     assert_eq!(ann.run("return document.activeElement.id", &json!([])), "question-no");
@@ -61,7 +61,7 @@ fn regression_the_field_supports_input_methods_earlier_lines_and_long_pastes() {
         &json!([]),
     );
     ann.run("document.getElementById('input').value = ''", &json!([]));
-    // There is no notification before she asks for them, and then only for mentions and private
+    // There is no notification before ann turns them on, and then only for mentions and private
     // lines.
     ann.run(
         "window.told = []; const old = window.Notification; window.Notification = class {\

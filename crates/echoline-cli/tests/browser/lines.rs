@@ -14,12 +14,13 @@ fn send(browser: &Browser<'_>, text: &str) {
     browser.run(script, &json!([text]));
 }
 
-/// Sends the event of a browser after a sleep, and notes the time.
+/// Dispatches the event that a browser sends when the computer wakes up, and records the time.
 fn wake(browser: &Browser<'_>, event: &str) {
     browser.run(&format!("window.woken = performance.now(); {event}"), &json!([]));
 }
 
-/// Asserts that much less time has passed than the 35 s of an ordinary ping with its time-out.
+/// Asserts that much less time has passed since [`wake`] than 35 s, the time of an ordinary ping
+/// with its time-out.
 fn assert_soon(browser: &Browser<'_>) {
     let seconds = browser.run("return (performance.now() - window.woken) / 1000", &json!([]));
     assert!(seconds.as_f64().unwrap() < 15.0, "{seconds} s");
@@ -30,9 +31,9 @@ fn field(browser: &Browser<'_>) -> String {
     value.as_str().unwrap().to_owned()
 }
 
-/// Issue 11, item 8: if one line of a text is too long, no line of it is sent, so that a second
-/// attempt duplicates nothing. The page knows `--max-line`. A refused line shows the reason, and
-/// can be sent again or edited.
+/// Issue 11, item 8: if one line of a text is too long, no line of the text is sent, so that a
+/// second attempt duplicates nothing. The page knows `--max-line`. A refused line shows the reason,
+/// and the user can send it again or edit it.
 #[test]
 fn regression_refused_lines_are_kept() {
     let Some(driver) = Driver::start() else { return };
@@ -44,7 +45,7 @@ fn regression_refused_lines_are_kept() {
     assert_eq!(field(&ann), long);
     send(&ann, "one\ntwo\nthree");
     for line in ["ann: one", "ann: two", "ann: three"] {
-        assert_eq!(ben.line(), line, "each line once");
+        assert_eq!(ben.line(), line, "each line arrives once");
     }
     assert_eq!(field(&ann), "");
     send(&ann, &"x".repeat(301));
@@ -69,7 +70,8 @@ fn regression_refused_lines_are_kept() {
     ben.say("/kick ann go and have a walk");
     ann.see("You were kicked from garden by ben: go and have a walk");
     ann.wait("document.getElementById('room-name').textContent === 'lobby'", &json!([]));
-    // Another tab takes over the session. The page says so, and does not take it back by itself.
+    // Another tab takes over the session. The page reports this, and does not take the session back
+    // by itself.
     let stored = "return JSON.parse(sessionStorage.getItem('echoline')).token";
     ann.wait("sessionStorage.getItem('echoline')", &json!([]));
     let token = ann.run(stored, &json!([]));
@@ -83,8 +85,8 @@ fn regression_refused_lines_are_kept() {
     ann.write("#input", "x");
     ann.run("window.dispatchEvent(new Event('pagehide'))", &json!([]));
     assert_eq!(ann.run("return sessionStorage.getItem('echoline')", &json!([])), json!(null));
-    // The button reconnects. Then the user is kicked from the chat, and the reason is shown at the
-    // top.
+    // The button reconnects. Then an operator kicks the user from the chat, and the page shows the
+    // reason at the top.
     ann.run("document.getElementById('retry').click()", &json!([]));
     ann.see_in("#state-words", "connected");
     assert_eq!(ann.complaints(), Vec::<String>::new());
@@ -117,8 +119,9 @@ fn regression_a_kicked_user_sees_the_reason() {
     ann.see_in("#state-words", "You are banned from this chat until ");
     ann.run("document.getElementById('retry').click()", &json!([]));
     ann.see_in("#state-words", "The chat closed the connection: You are banned from this chat");
-    // Issue 11, item 18: after a sleep the state "connected" is right within seconds. The ban is
-    // lifted, and the page reconnects over a connection that then fails silently.
+    // Issue 11, item 18: after the computer wakes up, the page notices a dead connection within
+    // seconds. The ban is lifted, and the page reconnects over a connection that then fails
+    // silently.
     ben.say("/unban 127.0.0.1");
     ben.hear("*** 127.0.0.1 may join the chat again ***");
     ann.run("document.getElementById('retry').click()", &json!([]));

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::web_harness::browser::{Browser, Driver};
 use super::web_harness::{Terminal, WebChat};
 
-/// The lowest contrast of a name's colour against any background of a name.
+/// A script that computes the lowest contrast between a name's colour and the backgrounds of names.
 const CONTRAST: &str = "\
     const light = (text) => {\
         const [r, g, b] = text.match(/[0-9.]+/g).map(Number).map(c => c / 255)\

@@ -1,4 +1,4 @@
-//! Tests of private threads: with one user, and distinguishable from rooms.
+//! Tests of private threads: each is with one user, and differs visibly from a room.
 
 use serde_json::json;
 
@@ -30,8 +30,8 @@ fn heard(terminal: &mut Terminal, last: &str) -> Vec<String> {
 }
 
 /// Issue 11, item 7: a private thread sends actions and `//x` to one user only, and refuses
-/// commands about a room. When the user leaves, the page says so and keeps the text. The next user
-/// of the name gets a separate thread.
+/// commands about a room. When the user leaves, the page reports this and keeps the typed text. The
+/// next user with the same name gets a separate thread.
 #[test]
 fn regression_a_private_thread_is_with_one_user() {
     let Some(driver) = Driver::start() else { return };
@@ -54,7 +54,7 @@ fn regression_a_private_thread_is_with_one_user() {
     ann.say("/topic stolen");
     ann.see("That command works only in a room");
     assert_eq!(ann.texts("#log .private .text"), ["* ann smiles", "/etc/hosts"]);
-    // Nothing of it was shown in the lobby.
+    // The lobby has shown none of these lines.
     ben.say("over");
     let lines = heard(&mut carl, "ben: over");
     assert!(!lines.iter().any(|line| line.contains("ann ")), "{lines:?}");
@@ -74,11 +74,11 @@ fn regression_a_private_thread_is_with_one_user() {
     ann.say("welcome");
     let lines = heard(&mut stranger, "[ann -> you] welcome");
     assert!(!lines.iter().any(|line| line.contains("secret")), "{lines:?}");
-    // The page's own copy of the line comes later, and would open a closed thread again.
+    // Wait for the page's own copy of the line, because it would open a closed thread again.
     let shown = "[...document.querySelectorAll('#log .private .text')]\
                  .some((text) => text.textContent === 'welcome')";
     ann.wait(shown, &json!([]));
-    // A thread can be closed. The draft of the other one is still there.
+    // A thread can be closed. The draft in the other thread stays.
     ann.run("document.querySelectorAll('#letters .end')[1].click()", &json!([]));
     ann.wait("document.querySelectorAll('#letters li').length === 1", &json!([]));
     ann.run("document.querySelector('#letters [data-thread]').click()", &json!([]));

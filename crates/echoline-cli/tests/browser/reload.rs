@@ -44,7 +44,7 @@ fn regression_a_reload_keeps_unread_counts_and_drafts() {
     assert_eq!(ann.run(value, &json!([])), "a draft for the garden");
     ann.run("document.querySelector('#joined [data-thread=\"#lobby\"]').click()", &json!([]));
     assert_eq!(ann.run(value, &json!([])), "a draft for the lobby");
-    // The mark is after the last line that she read, also if that line is loaded later.
+    // The mark "New" follows the last line that ann has read, even if that line is loaded later.
     let marked = "document.querySelector('#log .mark')?.previousElementSibling\
                   ?.textContent.includes('read by ann')";
     ann.wait(marked, &json!([]));
@@ -79,7 +79,8 @@ fn regression_aliases_work_on_the_page() {
     let (ann, mut ben) = driver.ann_and_ben(&chat);
     ann.say("/j garden");
     ann.wait("document.getElementById('room-name').textContent === 'garden'", &json!([]));
-    // A page that mistook this for a lost connection would reconnect at once.
+    // `/bye` is an alias of `/quit`. A page that mistook it for a lost connection would reconnect
+    // at once.
     ann.say("/bye");
     ben.hear("*** ann left the chat ***");
     ann.wait("!document.getElementById('door').hidden", &json!([]));

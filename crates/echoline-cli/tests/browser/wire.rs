@@ -9,7 +9,7 @@ use std::thread;
 pub(crate) struct Wire {
     pub(crate) address: SocketAddr,
     open: Arc<Mutex<Vec<TcpStream>>>,
-    /// The current generation. Connections of an earlier one are dead.
+    /// The current generation. Connections of earlier generations are not forwarded.
     generation: Arc<AtomicU64>,
 }
 
@@ -40,8 +40,8 @@ impl Wire {
         }
     }
 
-    /// Makes the present connections fail silently, as after a sleep: they stay open and pass
-    /// nothing. New connections work.
+    /// Makes the current connections fail silently, as after a computer has slept: they stay open
+    /// but transfer nothing. New connections work.
     pub(crate) fn go_dead(&self) {
         self.generation.fetch_add(1, Ordering::SeqCst);
     }

@@ -1,10 +1,10 @@
-//! The flags that the text of a page names, outside its blocks.
+//! Finds the flags that the text of a page names outside of its blocks.
 
 use std::collections::BTreeSet;
 
 use crate::programs::run;
 
-/// All commands with flags of their own.
+/// All commands whose flags a page may name.
 const COMMANDS: &[&[&str]] = &[
     &["cert"],
     &["chat"],
@@ -36,7 +36,7 @@ pub(crate) fn known() -> BTreeSet<String> {
     flags
 }
 
-/// Returns the flags in a text that come directly behind `before`.
+/// Returns the flags in a text that directly follow `before`.
 pub(crate) fn named(text: &str, before: &str) -> Vec<String> {
     let is_part =
         |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-';

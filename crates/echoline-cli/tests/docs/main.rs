@@ -6,6 +6,7 @@
 #![allow(clippy::print_stderr, reason = "says what was skipped, and how a page was run")]
 
 mod flags;
+mod messages;
 mod output;
 mod page;
 mod ports;
@@ -17,6 +18,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use messages::Literals;
 use output::{difference, lines};
 use page::{Command, Page, invocations};
 use ports::FreePorts;
@@ -24,6 +26,10 @@ use session::{Session, has_namespaces};
 
 /// The number of blocks that cannot run, in all pages. Each has a comment with the reason.
 const NOT_RUN: usize = 14;
+
+/// The number of `text` blocks without a message of the program, in all pages: figures of earlier
+/// runs, lines of users, and files of other programs.
+const NOT_COMPARED: usize = 7;
 
 /// Pages that do not follow the rules yet, with the number of their blocks.
 const NOT_YET: &[(&str, usize)] = &[];
@@ -43,10 +49,11 @@ const TOOLS: &[&str] = &[
     "telnet",
 ];
 
-/// A command that takes longer is listed, because all pages together must take less than a minute.
+/// Commands that take longer than this are printed, because all pages together must take less than
+/// a minute.
 const SLOW: Duration = Duration::from_secs(2);
 
-/// After so many differences the rest of a page says nothing new.
+/// After so many differences, the rest of a page is not typed.
 const DIFFERENCES_MAX: usize = 5;
 
 macro_rules! pages {
@@ -139,7 +146,7 @@ fn type_commands(page: &Page, in_namespaces: bool) -> Vec<String> {
     }
     for Command { line, text, shown } in commands {
         let shown = lines(&ports.replace(&shown.join("\n")));
-        // The program itself prints documented ports, too.
+        // The output also contains documented ports, for example the default port.
         let compare = |output: &str| difference(&shown, &lines(&ports.replace(output)));
         let printed = session.run(&ports.replace(&text), |output| compare(output).is_none());
         let place = format!("{}:{line}: $ {text}", page.name);
@@ -171,7 +178,8 @@ fn parse_commands(page: &Page) -> Vec<String> {
         for arguments in invocations(&text) {
             let session = session.get_or_insert_with(|| Session::start(has_namespaces()));
             let check = if arguments.starts_with('-') { "" } else { "check" };
-            // A check makes the folder of a history. In namespaces /var/lib is the page's own.
+            // `echoline check` creates the folder of a history. In namespaces, /var/lib belongs to
+            // the page alone.
             let arguments = if has_namespaces() {
                 arguments
             } else {
@@ -221,6 +229,27 @@ fn no_more_blocks_than_counted_are_not_run() {
     assert_eq!(marked.len(), NOT_RUN, "\n{}\n", marked.join("\n"));
 }
 
+/// Blocks of the language `text` are not typed. Each message in them must be one that the program
+/// prints.
+#[test]
+fn the_messages_in_text_blocks_are_those_of_the_program() {
+    let literals = Literals::read();
+    let (mut wrong, mut not_compared) = (Vec::new(), Vec::new());
+    for page in PAGES.iter().map(|name| Page::read(name)) {
+        for block in page.blocks.iter().filter(|block| block.language == "text") {
+            let place = format!("{}:{}", page.name, block.line);
+            match literals.unknown(block) {
+                Some(unknown) => {
+                    wrong.extend(unknown.iter().map(|message| format!("{place}: {message}")));
+                }
+                None => not_compared.push(place),
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "no literal makes these messages:\n{}\n", wrong.join("\n"));
+    assert_eq!(not_compared.len(), NOT_COMPARED, "\n{}\n", not_compared.join("\n"));
+}
+
 /// A flag that is renamed or removed must not stay in the text of a page.
 #[test]
 fn every_flag_that_a_page_names_exists() {
@@ -235,7 +264,7 @@ fn every_flag_that_a_page_names_exists() {
     assert!(wrong.is_empty(), "no command has these flags:\n{}\n", wrong.join("\n"));
 }
 
-/// A page that shows what the runner does, with and without namespaces.
+/// A page that tests this runner itself, with and without namespaces.
 const SAMPLE: &str = "\
 ```console
 $ echoline echo --listen 127.0.0.1:8080 --log-level error &

@@ -1,5 +1,5 @@
-# Makes the namespaces ready: a network with nothing but its loopback address, and folders of
-# the system to which a page may write. Then becomes the rest of the command line.
+# Prepares the namespaces: a network that has only the loopback address, and system folders that a
+# page may write to. Then executes the rest of the command line.
 set -e
 ip link set lo up
 mount -t tmpfs tmpfs /run

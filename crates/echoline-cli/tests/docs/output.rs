@@ -1,6 +1,7 @@
 //! Compares printed output with a page, and shows the difference.
 
-/// The mask: any text within a line, or any number of lines if it is alone.
+/// The mask on a page. Within a line it stands for any text. Alone on a line, it stands for any
+/// number of lines.
 const MASK: char = '…';
 
 /// Returns the lines of output as a terminal shows them.
@@ -10,7 +11,7 @@ pub(crate) fn lines(text: &str) -> Vec<String> {
 
 /// Returns the difference between the output on a page and the printed output, if there is one.
 ///
-/// Lines of the page only begin with `-`, printed lines that the page does not have with `+`.
+/// Lines that only the page has begin with `-`, lines that only the output has begin with `+`.
 pub(crate) fn difference(shown: &[String], printed: &[String]) -> Option<String> {
     let costs = costs(shown, printed);
     if costs[0][0] == 0 {
@@ -67,7 +68,7 @@ fn removal(line: &str) -> usize {
     usize::from(!is_any(line))
 }
 
-/// Whether a line of a page matches any number of lines.
+/// Returns whether a line of a page matches any number of lines.
 fn is_any(line: &str) -> bool {
     line.chars().eq([MASK])
 }

@@ -1,4 +1,4 @@
-//! Pages of the documentation: their fenced blocks, and the commands in these.
+//! Pages of the documentation: their fenced blocks, and the commands in the blocks.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ const NOT_RUN: &str = "<!-- not run: ";
 const CONSOLE: &str = "console";
 const SCRIPT: &str = "sh";
 
-/// The commands of echoline, to tell them from other words behind its name.
+/// The commands of echoline. Another word after `echoline` is not a command.
 const COMMANDS: &[&str] = &["cert", "chat", "check", "compare", "echo", "load", "merge", "send"];
 
 /// One page, with its fenced blocks in order.
@@ -25,10 +25,10 @@ pub(crate) struct Page {
 /// A fenced block.
 #[derive(Debug)]
 pub(crate) struct Block {
-    /// The line of its opening fence, from 1.
+    /// The line number of the opening fence, counted from 1.
     pub(crate) line: usize,
     pub(crate) language: String,
-    /// Why the block cannot run, if the page says so.
+    /// The reason why the commands of the block cannot run, if the page gives one.
     pub(crate) not_run: Option<String>,
     pub(crate) lines: Vec<String>,
 }
@@ -78,12 +78,13 @@ impl Page {
         Self { name: name.to_owned(), blocks, text: outside }
     }
 
-    /// The commands that the test types, of all blocks.
+    /// Returns the commands of all blocks that the test types.
     pub(crate) fn typed(&self) -> impl Iterator<Item = Command> {
         self.blocks.iter().filter(|block| block.not_run.is_none()).flat_map(Block::typed)
     }
 
-    /// The commands that the test parses only: those of scripts, and of blocks that cannot run.
+    /// Returns the commands that the test only parses: those of scripts and of blocks that cannot
+    /// run.
     pub(crate) fn parsed(&self) -> impl Iterator<Item = Command> {
         self.blocks.iter().flat_map(|block| match &block.not_run {
             Some(_) if block.language == CONSOLE => block.typed(),
@@ -91,7 +92,7 @@ impl Page {
         })
     }
 
-    /// The violations of the rules for pages, with the line of each.
+    /// Returns the violations of the rules for pages, with the line of each.
     pub(crate) fn mistakes(&self) -> Vec<String> {
         let mistakes = self.blocks.iter().filter_map(|block| Some((block.line, block.mistake()?)));
         mistakes.map(|(line, mistake)| format!("{}:{line}: {mistake}", self.name)).collect()
@@ -99,7 +100,7 @@ impl Page {
 }
 
 impl Block {
-    /// The commands behind `$ ` of a block of the language `console`, and their output.
+    /// Returns the commands after `$ ` in a block of the language `console`, and their output.
     fn typed(&self) -> Vec<Command> {
         let mut commands: Vec<Command> = Vec::new();
         if self.language != CONSOLE {
@@ -124,7 +125,7 @@ impl Block {
         commands
     }
 
-    /// The commands of a block of the language `sh`, without its comments.
+    /// Returns the commands of a block of the language `sh`, without its comments.
     fn script(&self) -> Vec<Command> {
         let mut commands: Vec<Command> = Vec::new();
         if self.language != SCRIPT {
@@ -184,8 +185,8 @@ impl Block {
     }
 }
 
-/// Whether a line of a script runs echoline, perhaps with variables or `sudo` before it, or as a
-/// part of a pipeline.
+/// Returns whether a line of a script runs echoline. Variables or `sudo` may precede it, and it may
+/// be in a pipeline.
 fn runs_echoline(command: &str) -> bool {
     simple_commands(command).iter().any(|simple| {
         let mut words = simple.split_whitespace().skip_while(|word| {
@@ -201,8 +202,8 @@ fn is_variable(name: &str) -> bool {
     name.starts_with(|first: char| first.is_ascii_alphabetic()) && name.chars().all(is_part)
 }
 
-/// The arguments of each echoline in a line of a script. Finds it behind another program too, as in
-/// `nohup echoline echo`, if a command of echoline follows.
+/// Returns the arguments of each call of echoline in a line of a script. It also finds a call after
+/// another program, as in `nohup echoline echo`, if a command of echoline follows.
 pub(crate) fn invocations(line: &str) -> Vec<String> {
     let found = simple_commands(line).into_iter().filter_map(|simple| {
         let padded = format!(" {simple} ");

@@ -1,9 +1,9 @@
-//! Free ports instead of those on a page, for machines without namespaces.
+//! Replaces the ports on a page with free ports, for machines without namespaces.
 
 use crate::page::Command;
 use crate::programs::nobody;
 
-/// The port of a server that is told no address.
+/// The port of a server without `--listen`.
 const DEFAULT: &str = "8080";
 
 /// Replaces each documented port, in commands and in the output that is shown.
@@ -30,7 +30,7 @@ impl FreePorts {
     }
 }
 
-/// The numbers that follow an address of this machine and a colon or space.
+/// Returns the numbers that follow an address of this machine and a colon or space.
 fn ports(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     for host in ["127.0.0.1", "localhost", "[::1]", "0.0.0.0", "[::]"] {

@@ -1,4 +1,4 @@
-//! A session of bash: runs commands one after another, and knows the output of each.
+//! A session of bash: runs commands one after another, and returns the output of each.
 
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -14,15 +14,17 @@ use crate::programs::{Program, echoline};
 /// The time limit of a page.
 const SESSION_MAX: Duration = Duration::from_secs(120);
 
-/// The output of a job in the background may be this late.
+/// The maximum delay of the output of a job in the background.
 const LATE_MAX: Duration = Duration::from_secs(5);
 
-/// A job in the background has printed all that it prints at its start if it is silent for so long.
+/// After a job in the background has been silent for this time, its first output counts as
+/// complete.
 const SILENCE: Duration = Duration::from_millis(100);
 
 const POLL_EVERY: Duration = Duration::from_millis(5);
 
-/// Own user, network, files and processes; when `unshare` ends, all processes end.
+/// The command that gives a session its own users, network, mounts and processes. When `unshare`
+/// ends, all processes of the session end.
 const UNSHARE: &[&str] = &[
     "unshare",
     "--user",
@@ -39,8 +41,8 @@ const UNSHARE: &[&str] = &[
     "bash",
 ];
 
-/// Whether this machine lets the test make namespaces. The variable `WITHOUT_NAMESPACES` tries the
-/// other way.
+/// Whether this machine lets the test create namespaces. The variable `WITHOUT_NAMESPACES` makes
+/// the test run without them.
 pub(crate) fn has_namespaces() -> bool {
     static HAS: OnceLock<bool> = OnceLock::new();
     *HAS.get_or_init(|| {
@@ -52,7 +54,8 @@ pub(crate) fn has_namespaces() -> bool {
     })
 }
 
-/// One bash, in an empty folder. Its end is the end of everything that it has started.
+/// A bash in an empty folder. Dropping this value ends the bash and all processes that it has
+/// started.
 #[derive(Debug)]
 pub(crate) struct Session {
     program: Program,
@@ -114,10 +117,12 @@ impl Session {
         }
     }
 
-    /// Runs a command, and waits until its output is as `is_expected` wants it, or a few seconds.
+    /// Runs a command, and waits until `is_expected` returns true for its output, but at most a few
+    /// seconds.
     ///
-    /// A server in the background accepts connections afterwards, if its command names no ready
-    /// file: a reader types the next command slowly.
+    /// If the command starts a server in the background and names no ready file, this also waits
+    /// until the server accepts connections. A reader of the page types so slowly that the server
+    /// is ready.
     pub(crate) fn run(&mut self, command: &str, is_expected: impl Fn(&str) -> bool) -> Printed {
         self.commands += 1;
         let in_background = command.trim_end().ends_with('&');
@@ -171,7 +176,7 @@ impl Session {
         (without_line_numbers(&output), Some(End { status, jobs }))
     }
 
-    /// The jobs in the background that still run after a few seconds.
+    /// Returns the jobs in the background that still run after a few seconds.
     pub(crate) fn jobs(&mut self) -> String {
         let wait = "for _ in {1..20}; do [ -z \"$(jobs -r)\" ] && break; sleep 0.1; done; jobs -r";
         self.run(wait, |_| true).output
@@ -194,7 +199,8 @@ fn now() -> Instant {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        // The session is the leader of its group until it is waited for, so the number is its own.
+        // The session leads its process group until it is waited for, so the group id still belongs
+        // to it.
         let group = format!("-{}", self.program.child.id());
         let _ = Command::new("kill").args(["-s", "KILL", "--", &group]).status();
     }

@@ -1,14 +1,14 @@
-# Runs the commands that arrive on standard input, in one session. Prints a marker behind the output
-# of each: with the exit status, and the number of jobs that run. A command is two strings, each
-# ended by NUL: the ready file of a server in the background (or nothing), and the text.
-# $1 is the marker. The commands come over descriptor 250, which pages do not use.
+# Runs the commands that arrive on standard input, in one session. After the output of each command,
+# prints the marker $1 with the exit status and the number of running jobs. A command is two
+# strings, each ended by NUL: the ready file of a server in the background (or nothing), and the
+# text. Standard input is moved to descriptor 250, which pages do not use.
 exec 250<&0 </dev/null 2>&1
 umask 022
 __marker=$1
 shift
 trap 'printf "%s ended\036" "$__marker"' EXIT
 
-# The number of jobs that run.
+# Prints the number of running jobs.
 __running() { jobs -r | wc -l; }
 
 # Waits until a server in the background accepts connections, or has ended.
@@ -21,7 +21,8 @@ __wait_until_ready() {
     done
 }
 
-# Waits until fewer jobs run than $1: a job that was told to end ends before the next command.
+# Waits until fewer than $1 jobs run, so that a job that was told to end ends before the next
+# command.
 __wait_for_end() {
     local _
     for _ in {1..200}; do

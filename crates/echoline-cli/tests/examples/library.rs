@@ -1,4 +1,5 @@
-//! The examples that are no chapter of the lesson: programs of the kind that the library is for.
+//! Tests of the examples that are not in the lesson. They show typical programs that use the
+//! library.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -57,7 +58,7 @@ fn tcp_proxy_passes_bytes_and_ends_on() {
     let target = upstream.local_addr().expect("it is bound").to_string();
     let (running, address) = start("tcp_proxy", &[&target]);
     let serving = thread::spawn(move || {
-        // It answers only when its client has ended the stream.
+        // This server answers only after its client has closed the sending side.
         let (mut stream, _) = upstream.accept().expect("the proxy connects");
         let mut question = String::new();
         stream.read_to_string(&mut question).expect("the proxy passes the end on");
@@ -67,7 +68,7 @@ fn tcp_proxy_passes_bytes_and_ends_on() {
     client.send("first\nsecond\n");
     assert_eq!(client.leave(), "FIRST\nSECOND\n");
     serving.join().expect("the upstream server does not panic");
-    // The upstream server is gone.
+    // The upstream server has ended.
     let mut client = Client::connect(address);
     assert_eq!(client.hear(), "Upstream server is unavailable. Try again later.\n");
     drop(client);

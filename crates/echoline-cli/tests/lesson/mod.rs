@@ -13,7 +13,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::time::Instant;
 
-/// Maximum wait, far more than any step takes on a busy machine. Only a failing test waits this
+/// The maximum wait, far more than any step takes on a busy machine. Only a failing test waits this
 /// long.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -74,7 +74,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It fails only if the program has already ended.
+        // The call fails only if the program has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -111,7 +111,7 @@ pub(crate) fn python(program: &Path, parts: &[(&str, &str)], directory: &TempDir
     let copy = directory.path().join("program.py");
     fs::write(&copy, source).expect("the program can be written");
     let mut command = Command::new("python3");
-    // Unbuffered, and with UTF-8 in any locale.
+    // Python then writes without buffering, and uses UTF-8 in any locale.
     command.arg("-u").arg("-X").arg("utf8").arg(copy);
     command
 }

@@ -1,10 +1,10 @@
 //! Scripts for the comparison of two servers, generated from a seed.
 
-/// The packets of one client. It sends each after the answer to the one before, and then ends its
-/// stream.
+/// The packets of one client. The client sends each packet after the answer to the previous one,
+/// and closes its sending side at the end.
 pub(crate) type Script = Vec<Vec<u8>>;
 
-/// Returns one to six lines, in separate packets or not.
+/// Returns one to six lines. Some packets contain several lines.
 pub(crate) fn script(random: &mut Random, longest: usize) -> Script {
     let count = 1 + random.below(6);
     let mut script: Script = (0..count).map(|_| line(random, longest)).collect();
@@ -32,8 +32,8 @@ pub(crate) fn script(random: &mut Random, longest: usize) -> Script {
 }
 
 fn line(random: &mut Random, longest: usize) -> Vec<u8> {
-    // White space that Python strips, and three characters that it does not: U+180E, U+200B and
-    // U+FEFF.
+    // White space that Python strips, and three characters that Python does not strip: U+180E,
+    // U+200B and U+FEFF.
     const SPACES: &str = "  \t\r\u{b}\u{c}\u{1c}\u{1f}\u{85}\u{a0}\u{1680}\u{2003}\u{2028}\u{3000}\
         \u{180e}\u{200b}\u{feff}";
     const LETTERS: &str = "abz09:*\0\u{7f}éßПривет世界🦀\u{301}";

@@ -1,6 +1,6 @@
 //! Whole programs, started and ended safely: bounded in time, killed by id when a test ends.
 
-// Each test program uses its own part of this; a failure here is a failed test.
+// Each test program uses only a part of this module. A failure here fails the test.
 #![allow(dead_code, clippy::unwrap_used)]
 
 use std::io::{Read, Write};
@@ -15,12 +15,12 @@ use std::time::Duration;
 use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
 
-/// Longer than anything here takes on a busy machine.
+/// The time limit of every wait. It is longer than any step takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(180);
 
 const POLL_EVERY: Duration = Duration::from_millis(10);
 
-/// Asks until `condition` holds. Counts waits instead of asking a clock.
+/// Checks `condition` repeatedly until it holds. Counts its sleeps instead of reading a clock.
 pub(crate) fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
     for _ in 0..PATIENCE.as_millis() / POLL_EVERY.as_millis() {
         if condition() {
@@ -31,7 +31,7 @@ pub(crate) fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
     panic!("waited {PATIENCE:?} in vain for {what}");
 }
 
-/// Writes a file that its owner alone can read, as a file with a secret must be.
+/// Writes a file that only its owner can read, as the program requires for a file with a secret.
 pub(crate) fn write_secret(path: impl AsRef<Path>, text: impl AsRef<[u8]>) {
     std::fs::write(&path, text).unwrap();
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
@@ -69,7 +69,7 @@ impl Ended {
     }
 }
 
-/// A program that runs; killed when dropped.
+/// A running program. Dropping this value kills it.
 #[derive(Debug)]
 pub(crate) struct Program {
     pub(crate) child: Child,
@@ -90,7 +90,7 @@ impl Program {
         Self { child, stdout, stderr, readers }
     }
 
-    /// Writes to the program's stdin. That the program no longer reads is no error here.
+    /// Writes to the program's stdin. It is no error if the program no longer reads.
     pub(crate) fn write(&mut self, bytes: &[u8]) {
         let stdin = self.child.stdin.as_mut().unwrap();
         let _ = stdin.write_all(bytes).and_then(|()| stdin.flush());
@@ -123,7 +123,7 @@ impl Program {
         self.child.try_wait().unwrap().is_some()
     }
 
-    /// Like `signal`, for a program that may have ended by itself.
+    /// Works like `signal`, for a program that may have ended by itself.
     pub(crate) fn signal_if_running(&mut self, name: &str) {
         if !self.has_ended() {
             self.signal(name);
@@ -186,7 +186,7 @@ impl EchoServer {
         Self::start_at("127.0.0.1:0", flags)
     }
 
-    /// Starts at this address, or at several, separated by commas.
+    /// Starts a server at this address, or at several addresses that are separated by commas.
     pub(crate) fn start_at(listen: &str, flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let ready = folder.path().join("ready");
@@ -215,9 +215,9 @@ where
     address
 }
 
-/// Returns an address at which no socket listens. The system gives it to no other socket while the
-/// test runs, because a bound socket holds it. A server may still listen there on request, since
-/// both sockets have SO_REUSEADDR.
+/// Returns an address at which no socket listens. While the test runs, a bound socket holds the
+/// address, so the system gives it to no other socket. A server of the test may still listen there,
+/// because both sockets have SO_REUSEADDR.
 pub(crate) fn nobody() -> SocketAddr {
     static HELD: Mutex<Vec<Socket>> = Mutex::new(Vec::new());
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();

@@ -1,5 +1,4 @@
-//! Text from a peer, a file or the environment on the terminal of a user: it must not control the
-//! terminal.
+//! Tests that text from a peer, a file or the environment does not control the user's terminal.
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may")]
 
 use std::fs;
@@ -10,8 +9,8 @@ use std::process::Command;
 use super::send;
 use crate::programs::{EchoServer, Program, echoline, serve};
 
-/// Sets a title, clears the screen, sets a colour with an 8-bit control, overrides the text
-/// direction; and DEL.
+/// A text that sets the title, clears the screen, sets a colour with an 8-bit control, and
+/// overrides the text direction. It ends with DEL.
 const ORDERS: &str = "\u{1b}]0;x\u{7}\u{1b}[2J\u{9b}31m\u{202e}\u{7f}";
 
 /// Returns the control characters of a program's output that a terminal would obey.

@@ -1,4 +1,4 @@
-//! Penalties of a chat over time, and their settings.
+//! Tests of the penalties of a chat over time, and of their settings.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,7 +47,7 @@ async fn penalties_for_wrong_operator_passwords_grow_and_decay() {
     for _ in 0..5 {
         assert_eq!(guess(&mut guest).await, None);
     }
-    assert_eq!(guess(&mut guest).await, Some(2), "an hour later it is the first again");
+    assert_eq!(guess(&mut guest).await, Some(2), "an hour later the penalty has decayed");
 }
 
 /// Issue 12: a program gets the refusal as JSON, and the refused command works after the wait.
@@ -74,7 +74,8 @@ async fn a_refused_program_gets_the_time_to_wait() {
     while !bot.line().await.contains("You are now talking in b") {}
 }
 
-/// Issue 12: a page that gets no token at the moment may still enter, and shows why.
+/// Issue 12: a page that gets no token because of a rate limit may still enter, and shows the
+/// reason.
 #[tokio::test(start_paused = true)]
 async fn a_page_that_gets_no_token_comes_in() {
     let chat_harness = chat_harness("off, tokens 1/m burst 1");

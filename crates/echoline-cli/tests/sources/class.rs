@@ -1,4 +1,4 @@
-//! A class: sixty people behind one address, with the default limits.
+//! Tests with a school class: sixty users behind one address, with the default limits.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -8,10 +8,10 @@ use crate::source_harness::Chat;
 
 const PEOPLE: usize = 60;
 
-/// Number of lines that each person pastes.
+/// The number of lines that each user pastes.
 const PASTED: usize = 20;
 
-/// Issue 12: sixty people behind one address join, talk, paste twenty lines, lose their connections
+/// Issue 12: sixty users behind one address join, talk, paste twenty lines, lose their connections
 /// at the same time and return with their tokens. None of them reaches a limit.
 #[test]
 fn sixty_people_behind_one_address_reach_no_limit() {
@@ -30,8 +30,8 @@ fn sixty_people_behind_one_address_reach_no_limit() {
     assert_eq!(chat.metric("echoline_sources_penalised"), 0);
 }
 
-/// Keeps all people in step: each waits until all have finished the current step. If one of them
-/// fails, the others fail too.
+/// A barrier: each user waits until all users have finished the current step. If one of them fails,
+/// the others fail too.
 #[derive(Default)]
 struct Together(AtomicUsize);
 

@@ -1,5 +1,5 @@
-//! Floods of whole chats with the default limits: each is refused within seconds, and other sources
-//! are not affected.
+//! Tests of floods against whole chats with the default limits. Each flood is refused within
+//! seconds, and other sources are not affected.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -20,8 +20,8 @@ fn flood(most: usize, mut attempt: impl FnMut(usize) -> bool) -> usize {
     passed
 }
 
-/// Returns whether a command of a program is refused for its rate. Otherwise the answer must
-/// contain `words`.
+/// Returns whether the chat refuses a command of a program because of a rate limit. If not, the
+/// answer must contain `words`.
 fn is_refused(program: &mut Client, command: &str, words: &str) -> bool {
     program.say(&format!(r#"{{"do": "{command}"}}"#));
     let heard = program.hear_any(&[words, "wait_ms"]).expect("an answer");
@@ -135,7 +135,7 @@ fn attack_guesses_of_the_operator_password_are_refused() {
             client.say(&format!("/oper guess number {number}"));
             client.hear_any(&[wrong, refused]).unwrap()
         };
-        // All guesses start before the test waits for the first.
+        // All guesses are sent before the test waits for the first answer.
         #[expect(clippy::needless_collect, reason = "they run at the same time")]
         let guesses: Vec<_> = (0..20).map(|number| scope.spawn(move || guess(number))).collect();
         guesses.into_iter().map(|guess| guess.join().unwrap()).collect()
@@ -143,7 +143,7 @@ fn attack_guesses_of_the_operator_password_are_refused() {
     assert!(start.elapsed() < STOPPED_WITHIN, "{:?}", start.elapsed());
     let checked = heard.iter().filter(|line| line.contains(wrong)).count();
     assert!((5..=6).contains(&checked), "{heard:?}");
-    // The right password is not checked either, since the guesser would learn it.
+    // During a penalty even the right password is refused, so that a guesser cannot recognise it.
     let mut right = chat.enter(FLOOD, "right");
     right.ask(&format!("/oper {PASSWORD}"), refused);
     operator.ask(&format!("/oper {PASSWORD}"), "You are now an operator");
@@ -174,8 +174,8 @@ fn operators_see_and_end_penalties() {
     right.ask("/penalties end somewhere", "is not a source: write an address, an IPv6 network /64");
 }
 
-/// Issue 12, item 9: creating and guessing resume tokens again and again is refused. The token of
-/// another source restores its session.
+/// Issue 12, item 9: creating and guessing resume tokens again and again is refused. A user at
+/// another source can still restore a session with a token.
 #[test]
 fn attack_a_flood_of_tokens_is_refused() {
     let chat = Chat::start(&[]);
@@ -227,7 +227,7 @@ fn attack_a_flood_of_bans_is_refused() {
     let passed =
         flood(10_000, |number| is_refused(&mut founder, &format!("/ban b{number}"), "You banned"));
     assert!((120..125).contains(&passed), "{passed}");
-    assert!(is_refused(&mut founder, "/invite founder", "may join"), "the audit log as well");
+    assert!(is_refused(&mut founder, "/invite founder", "may join"), "/invite is limited too");
     let mut other = chat.enter(OTHER, "other");
     other.ask("/join garden", "You are now talking in garden");
     other.ask("/ban mallory", "You banned mallory from garden");
@@ -261,7 +261,7 @@ fn attack_guesses_of_a_room_password_are_refused() {
 }
 
 /// Issue 12, item 13: searches, each of which reads the whole history, are refused after the burst.
-/// Requests and lists of pages count as well.
+/// Searches and lists that a page requests count too.
 #[test]
 fn attack_a_flood_of_searches_is_refused() {
     let chat = Chat::start(&[]);

@@ -1,4 +1,5 @@
-//! Rates and penalties per source, from outside: servers of the library and whole programs.
+//! Tests of the rates and penalties per source, with servers of the library and with whole
+//! programs.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 #[path = "../programs/mod.rs"]

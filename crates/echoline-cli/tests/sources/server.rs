@@ -1,4 +1,4 @@
-//! The rate of connections of a server of the library.
+//! Tests of the connection rate of a library server.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -84,7 +84,7 @@ async fn attack_a_flood_of_connections_is_refused_after_its_burst() {
     })
     .await;
     assert_eq!(report.count(Closed::SourceRate(0)), 20);
-    assert_eq!(report.count(Closed::SourceRate(7)), 20, "counted whatever the wait");
+    assert_eq!(report.count(Closed::SourceRate(7)), 20, "the count includes every wait time");
     assert_eq!(report.accepted, 24);
     assert_eq!(told.load(Ordering::Relaxed), 1);
     assert_eq!(sources.refused(SourceAction::Connection), 20);

@@ -18,7 +18,7 @@ pub(crate) const PASSWORD: &str = "correct horse battery";
 /// A running `echoline chat` with the default limits.
 pub(crate) struct Chat {
     pub(crate) program: Program,
-    /// For people, for programs, and the admin address.
+    /// The addresses for terminals, for programs and for administration.
     people: String,
     programs: String,
     pub(crate) admin: String,
@@ -47,12 +47,12 @@ impl Chat {
         Self { program, people, programs, admin, _folder: folder }
     }
 
-    /// Connects as a person at this address.
+    /// Connects to the terminal address as a client at `from`.
     pub(crate) fn connect(&self, from: &str) -> Client {
         Client::connect(&self.people, from)
     }
 
-    /// Connects as a person, gives a name and enters the chat.
+    /// Connects to the terminal address, gives a name and enters the chat.
     pub(crate) fn enter(&self, from: &str, name: &str) -> Client {
         let mut client = self.connect(from);
         client.say(name);

@@ -69,7 +69,7 @@ impl Client {
         assert_eq!(self.line(), format!("Echo: {text}\n"));
     }
 
-    /// Returns everything up to the end of the stream, which must be no reset.
+    /// Returns everything up to the end of the stream. Panics if the connection is reset.
     #[track_caller]
     pub(crate) fn rest(&mut self) -> String {
         let mut rest = Vec::new();
@@ -98,7 +98,7 @@ impl Client {
         let piece = [b'x'; 16 * 1024];
         let stream = self.stream.get_mut();
         stream.set_write_timeout(Some(super::millis(300))).unwrap();
-        // One pause is allowed: the server may have had no processor for so long.
+        // A single pause does not end the loop, because the server may have waited for a processor.
         let (mut sent, mut pauses) = (0, 0);
         while pauses < 3 {
             match stream.write(&piece) {
@@ -111,7 +111,7 @@ impl Client {
     }
 }
 
-/// Bytes that look random and are the same for the same seed.
+/// A pseudo-random generator. The same seed produces the same bytes.
 pub(crate) struct Noise(u64);
 
 impl Noise {

@@ -1,4 +1,5 @@
-//! Shared by the whole-program tests: a server that is a real process, and clients for it.
+//! The common part of the tests of whole programs: a server that is a real process, and its
+//! clients.
 #![allow(dead_code, reason = "every test file uses its own part of this")]
 #![allow(clippy::unwrap_used, reason = "a test may")]
 #![allow(clippy::print_stderr, reason = "the harness shows it where a test fails")]
@@ -40,17 +41,19 @@ pub(crate) struct End {
 }
 
 impl Server {
-    /// Starts on a free port of 127.0.0.1 (unless `flags` say where) and waits until it is ready.
+    /// Starts a server on a free port of 127.0.0.1, unless `flags` contain an address. Waits until
+    /// the server is ready.
     pub(crate) fn start(flags: &[&str]) -> Self {
         Self::start_as(program(&[]), flags)
     }
 
-    /// Starts through another command, such as `prlimit …`, that becomes the server.
+    /// Starts the server through another command, such as `prlimit …`, which then executes the
+    /// server.
     pub(crate) fn start_behind(words: &[&str], flags: &[&str]) -> Self {
         Self::start_as(program(words), flags)
     }
 
-    /// Starts with this stderr instead of the file that [`log`](Self::log) reads.
+    /// Starts a server with this stderr instead of the file that [`log`](Self::log) reads.
     pub(crate) fn start_with_stderr(stderr: Stdio, flags: &[&str]) -> Self {
         let mut command = program(&[]);
         command.stderr(stderr);
@@ -63,7 +66,7 @@ impl Server {
         Self::launch(command, flags, folder)
     }
 
-    /// Starts without waiting, for a start that is to fail or to be interrupted.
+    /// Starts without waiting, for tests whose start fails or is interrupted.
     pub(crate) fn spawn(flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut command = program(&[]);
@@ -89,7 +92,7 @@ impl Server {
             if let Some(status) = server.child.try_wait().unwrap() {
                 panic!("the server ended with {status}: {}", server.log());
             }
-            // If the ready file was still open, it would count among the descriptors of an empty
+            // Waits until the ready file is closed, because tests count the descriptors of an idle
             // server.
             ready.exists() && !process::has_open(server.id(), &ready)
         });
@@ -125,7 +128,7 @@ impl Server {
         self.folder.path().join("ready")
     }
 
-    /// Returns everything that it has written to stderr so far.
+    /// Returns everything that the server has written to stderr so far.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
@@ -172,14 +175,14 @@ impl Server {
 
     /// Stops the server with SIGTERM and waits until it ends.
     pub(crate) fn stop(self) -> End {
-        // Measured from before the signal, because sending it may take long.
+        // The measured time begins before the signal, because sending the signal may take long.
         let start = now();
         self.signal("TERM");
         self.wait_since(start)
     }
 
-    /// Waits until all connections are gone and then stops the server, so that none is counted as
-    /// drained.
+    /// Waits until all connections have ended, and then stops the server. So no connection is
+    /// counted as drained.
     pub(crate) fn stop_when_empty(self, descriptors_before: usize) -> End {
         self.await_descriptors(descriptors_before);
         self.stop()
@@ -187,14 +190,14 @@ impl Server {
 
     #[track_caller]
     pub(crate) fn await_descriptors(&self, wanted: usize) {
-        until("every descriptor is given back", || process::descriptors(self.id()) == wanted);
+        until("every descriptor is closed", || process::descriptors(self.id()) == wanted);
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // A stopped or stuck server must not outlive its test. That it has ended already is no
-        // error.
+        // A stopped or stuck server must not outlive its test. It is no error if it has ended
+        // already.
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
@@ -212,7 +215,8 @@ impl End {
     }
 }
 
-/// Returns the program under test, started through the command in `words`, which becomes it.
+/// Returns the command of the program under test. If `words` is not empty, the command in `words`
+/// executes the program.
 pub(crate) fn program(words: &[&str]) -> Command {
     let path = env!("CARGO_BIN_EXE_echoline");
     let mut command = match words {
@@ -249,7 +253,7 @@ pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
-/// Checks again and again until `holds` returns true. Fails the test after [`NEVER`].
+/// Checks repeatedly until `holds` returns true. Fails the test after [`NEVER`].
 #[track_caller]
 pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let start = now();
@@ -259,7 +263,7 @@ pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Sleeps: for the pace of a slow client, or for a duration that is itself tested.
+/// Sleeps. Use it only for the pace of a slow client, or for a duration that is itself tested.
 pub(crate) fn pause(length: Duration) {
     std::thread::sleep(length);
 }
@@ -272,7 +276,7 @@ pub(crate) const fn millis(count: u64) -> Duration {
 pub(crate) fn has(name: &str) -> bool {
     let found = Command::new(name).arg("-V").stdout(Stdio::null()).stderr(Stdio::null()).status();
     if found.is_err() {
-        // Not with `eprintln!`, whose output the harness hides if the test passes.
+        // `eprintln!` is not used, because the harness hides its output if the test passes.
         let _ = writeln!(
             std::io::stderr(),
             "SKIPPED, not passed: this test needs {name}, which is not installed"

@@ -10,16 +10,17 @@ pub(crate) fn descriptors(id: u32) -> usize {
     fs::read_dir(format!("/proc/{id}/fd")).map_or(0, Iterator::count)
 }
 
-/// Returns whether the process has an open file that currently has this path.
+/// Returns whether the process has the file at this path open.
 pub(crate) fn has_open(id: u32, path: &Path) -> bool {
     let descriptors = fs::read_dir(format!("/proc/{id}/fd")).into_iter().flatten().flatten();
     descriptors.into_iter().any(|entry| fs::read_link(entry.path()).is_ok_and(|to| to == path))
 }
 
-/// Returns the lowest free descriptor. As the limit, it allows no further descriptor.
+/// Returns the lowest free descriptor. If it is set as the limit, the process can open no further
+/// one.
 pub(crate) fn descriptor_ceiling(id: u32) -> usize {
-    // The number of open descriptors would be wrong: the test runner may have left some with high
-    // numbers.
+    // The number of open descriptors would be too high a limit, because the test runner may have
+    // left descriptors with high numbers.
     (0..).find(|number| !fs::exists(format!("/proc/{id}/fd/{number}")).unwrap()).unwrap()
 }
 

@@ -1,4 +1,4 @@
-//! The commands over TLS, also with OpenSSL as the peer.
+//! Tests of the commands over TLS, also with OpenSSL as the peer.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -19,7 +19,7 @@ impl TlsServer {
     pub(crate) fn start(pair: &Pair, flags: &[&str]) -> Self {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
-        // For servers that drop root privileges.
+        // Other users need access to the folder in tests whose server drops root privileges.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
         let ready = folder.path().join("ready");
         let listen = ["echo", "--listen", "tls://127.0.0.1:0", "--log-level", "debug"];
@@ -42,7 +42,8 @@ impl TlsServer {
         command.args(["s_client", "-connect", self.port(), "-ign_eof", "-brief"]).args(flags);
         let mut program = Program::start(&mut command);
         program.write(b"hello\n");
-        // OpenSSL closes its direction only at the command `Q`, which it ignores with -ign_eof.
+        // OpenSSL closes its direction only after the command `Q`. With -ign_eof it ignores this
+        // command.
         wait_for("an answer, or the end", || {
             program.stdout().contains("Echo: hello") || program.has_ended()
         });
@@ -116,7 +117,7 @@ fn a_failed_client_names_the_remedy() {
     for (flags, wanted) in [
         (&["hello"][..], "--ca FILE"),
         (&["--ca", ca, "--server-name", "other.example", "x"], "--server-name NAME"),
-        (&["--ca", "/nowhere/ca.pem", "x"], "cannot read /nowhere/ca.pem"),
+        (&["--ca", "/nowhere/ca.pem", "x"], "cannot read --ca /nowhere/ca.pem"),
     ] {
         let ended = run(&[&["send", address][..], flags].concat(), b"");
         assert_eq!(ended.code(), Some(1), "{ended:?}");
@@ -212,7 +213,7 @@ fn regression_a_name_that_no_certificate_can_have_is_refused() {
     assert_eq!(cert("localhost, 127.0.0.1").code(), Some(0));
     let pair = Pair { cert: out.join("server.pem"), key: out.join("server-key.pem") };
     let server = TlsServer::start(&pair, &[]);
-    // The certificate also contains the address.
+    // The certificate is also valid for the IP address.
     let ended = run(&["send", &server.address, "--ca", pair.cert(), "hello"], b"");
     assert_eq!(ended.text(), "Echo: hello\n", "{ended:?}");
 }
@@ -249,8 +250,8 @@ fn regression_outdated_certificates_are_made_and_served() {
     }
 }
 
-/// Issue 11, item 42: a planned fault of the socket also affects the handshake: it stalls or is
-/// reset.
+/// Issue 11, item 42: a planned fault of the socket also affects the TLS handshake, which stalls or
+/// is reset.
 #[test]
 fn regression_a_handshake_can_fail_by_plan() {
     let authority = Authority::new();
@@ -321,8 +322,8 @@ fn a_hundred_hangups_under_load_fail_no_client() {
     assert!(!ended.text().contains(" ok 0 "), "{}", ended.text());
 }
 
-/// Fault 12: the key is read before root's rights are given up. A reload that may no longer read it
-/// logs that, and the old certificate stays.
+/// Fault 12: the server reads the key before it drops root privileges. A reload that can no longer
+/// read the key logs the error, and the old certificate stays.
 #[test]
 fn a_key_of_root_is_read_before_rights_are_dropped() {
     use std::os::unix::fs::{MetadataExt, PermissionsExt};

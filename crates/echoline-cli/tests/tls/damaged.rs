@@ -1,4 +1,4 @@
-//! Damaged and incomplete handshakes.
+//! Tests of damaged and incomplete handshakes.
 
 use std::io;
 use std::pin::Pin;
@@ -16,15 +16,15 @@ use tokio::task::JoinSet;
 
 use crate::served::{Handler, Served, localhost};
 
-/// Number of bytes of a handshake; the test damages each of them once.
+/// The number of bytes of a handshake; the test damages each of them once.
 const BYTES: usize = 600;
 
-/// A stream that inverts one sent bit.
+/// A stream that inverts one bit of the sent bytes.
 struct Flip {
     stream: TcpStream,
     sent: usize,
     at: usize,
-    /// Whether the bit was inverted: the handshake may be too short.
+    /// Whether the bit was inverted. It is false if the handshake was too short to reach the bit.
     flipped: Arc<AtomicBool>,
 }
 
@@ -66,7 +66,7 @@ impl AsyncWrite for Flip {
     }
 }
 
-/// Returns the client with the connection still open.
+/// Sends a line and checks its echo. Returns the client with the connection still open.
 async fn say_hello<S: AsyncRead + AsyncWrite + Unpin>(mut client: S) -> io::Result<S> {
     client.write_all(b"hello\n").await?;
     client.flush().await?;
@@ -81,7 +81,8 @@ async fn say_hello<S: AsyncRead + AsyncWrite + Unpin>(mut client: S) -> io::Resu
 /// Fault 50: a damaged byte of a handshake, at any position, ends only its own connection.
 #[tokio::test]
 async fn a_flipped_bit_ends_its_own_connection_only() {
-    // A damaged length makes one end wait for bytes that the other end never sends.
+    // The time-out is short, because a damaged length makes one end wait for bytes that never
+    // arrive.
     let limits = Limits {
         handshake_timeout: Duration::from_secs(2),
         idle_timeout: Some(Duration::from_secs(2)),
@@ -102,8 +103,8 @@ async fn a_flipped_bit_ends_its_own_connection_only() {
             });
         }
         let fine = clients.join_all().await.into_iter().filter(|&fine| fine).count();
-        // The two bytes of the version in a record's header have no meaning (RFC 8446, 5.1), and
-        // there are four records.
+        // Receivers ignore the two bytes of the version in a record's header (RFC 8446, section
+        // 5.1), and the handshake has four records.
         assert!(fine <= 8, "{version:?}: {fine} of {BYTES} damaged handshakes went well");
         say_hello(served.connect(None).await.unwrap()).await.unwrap();
         let report = served.end().await;
@@ -113,7 +114,7 @@ async fn a_flipped_bit_ends_its_own_connection_only() {
     }
 }
 
-/// Fault 50: the same in the middle of a dialogue.
+/// Fault 50: a damaged record in the middle of a dialogue ends its connection.
 #[tokio::test]
 async fn a_broken_record_ends_an_open_connection() {
     for version in [&TLS12, &TLS13] {
@@ -157,7 +158,7 @@ async fn silent_clients_delay_no_client() {
     good.shutdown().await.unwrap();
     good.read_to_end(&mut Vec::new()).await.unwrap();
     let mut byte = [0; 1];
-    assert!(silent.iter_mut().all(|one| one.try_read(&mut byte).is_err()), "one was let go");
+    assert!(silent.iter_mut().all(|one| one.try_read(&mut byte).is_err()), "a client was closed");
     drop(silent);
     let report = served.end().await;
     assert_eq!(report.count(Closed::EndOfStream), 1, "{report:?}");

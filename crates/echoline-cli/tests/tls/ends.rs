@@ -1,4 +1,4 @@
-//! The end of connections over TLS.
+//! Tests of the end of connections over TLS.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ async fn a_half_closed_client_gets_everything() {
             if length == 0 {
                 break;
             }
-            // A slow reader: other tasks run first.
+            // This client reads slowly, because other tasks run first.
             tokio::task::yield_now().await;
         }
         assert!(received == expected, "{version:?}: {} bytes came back", received.len());
@@ -45,8 +45,8 @@ async fn a_half_closed_client_gets_everything() {
     }
 }
 
-/// Fault 30: FIN without `close_notify` ends the connection, but an unfinished line before it is
-/// not echoed.
+/// Fault 30: a FIN without `close_notify` ends the connection, and an unfinished line before the
+/// FIN is not echoed.
 #[tokio::test]
 async fn a_cut_stream_ends_without_echoing_the_rest() {
     for version in [&TLS12, &TLS13] {
@@ -86,7 +86,7 @@ async fn a_stalled_client_is_reset() {
     assert_eq!(report.count(Closed::StallTimeout), 1, "{report:?}");
 }
 
-/// A draining server sends `close_notify`, so its clients read an orderly end.
+/// A draining server sends `close_notify`, so its clients see a regular end of the stream.
 #[tokio::test]
 async fn a_drained_client_reads_an_orderly_end() {
     let served = Served::plain(Handler::Lines).await;

@@ -60,7 +60,15 @@ impl Authority {
     /// Writes a certificate and its key for the subject `CN=name`, to files whose names begin with
     /// `name`.
     pub(crate) fn sign(&self, name: &str, kind: Kind) -> Pair {
-        let (cert, key) = self.text(name, kind);
+        self.write(name, self.text(name, kind))
+    }
+
+    /// Does the same as [`sign`](Self::sign), for other names than those of this host.
+    pub(crate) fn sign_for(&self, name: &str, names: &[&str], kind: Kind) -> Pair {
+        self.write(name, self.text_for(name, names, kind))
+    }
+
+    fn write(&self, name: &str, (cert, key): (String, String)) -> Pair {
         let pair = Pair {
             cert: self.path(&format!("{name}.pem")),
             key: self.path(&format!("{name}-key.pem")),
@@ -70,9 +78,13 @@ impl Authority {
         pair
     }
 
-    /// Returns the same certificate and key as PEM text.
+    /// Returns the certificate and the key as PEM text.
     pub(crate) fn text(&self, name: &str, kind: Kind) -> (String, String) {
-        let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+        self.text_for(name, &["localhost", "127.0.0.1"], kind)
+    }
+
+    fn text_for(&self, name: &str, names: &[&str], kind: Kind) -> (String, String) {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names).unwrap();
         params.distinguished_name = rcgen::DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, name);

@@ -1,4 +1,4 @@
-//! Certificates that are replaced while the server runs.
+//! Tests of certificates that are replaced while the server runs.
 
 use std::fs;
 use std::num::NonZero;

@@ -1,4 +1,4 @@
-//! Files with secrets that other users of the machine can read: keys, passwords, credentials.
+//! Tests of secret files that other users of the host can read: keys, passwords and credentials.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -93,7 +93,7 @@ fn secrets_of_systemd_and_kubernetes_are_used() {
         set_mode(&credential, mode);
         assert_eq!(check(&credential).code(), Some(0), "{mode:o}");
     }
-    // The group of a user who is not root is the group of all files of this user.
+    // A group that may read the file is accepted only if root owns the file.
     std::os::unix::fs::chown(&credential, Some(54_321), None).unwrap();
     let refused = check(&credential);
     assert!(refused.stderr.contains("all members of group 65534 can use it"), "{refused:?}");
@@ -108,7 +108,7 @@ fn secrets_of_systemd_and_kubernetes_are_used() {
     let refused = check(&volume.join("password"));
     assert!(refused.stderr.contains("every user of this host"), "{refused:?}");
     set_mode(volume.join(version).join("password"), 0o644);
-    // The same file is refused if its path does not contain a link of the volume.
+    // The file is refused if its path does not contain a link of the volume.
     fs::remove_file(volume.join("..data")).unwrap();
     assert_eq!(check(&volume.join(version).join("password")).code(), Some(1));
 }

@@ -62,7 +62,8 @@ async fn handle(mut client: Connection, handler: Handler) -> Result<(), Closed> 
 }
 
 impl Served {
-    /// `ask` selects the client certificates that the server requests from the test's authority.
+    /// Starts a server. `ask` returns the policy for client certificates, given the test's
+    /// authority.
     pub(crate) async fn start(
         handler: Handler,
         limits: Limits,

@@ -1,4 +1,4 @@
-//! The certificates that the two ends present to each other.
+//! Tests of the certificates that client and server present to each other.
 
 use std::time::SystemTime;
 

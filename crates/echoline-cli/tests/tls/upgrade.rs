@@ -1,4 +1,4 @@
-//! TLS in the middle of a dialogue, as STARTTLS does it, and the half-close of both ends.
+//! Tests of a change to TLS in the middle of a dialogue (STARTTLS), and of half-closes over TLS.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,8 +33,8 @@ async fn ask(server: &mut Connection, line: &str) -> Result<String, Closed> {
     Ok(server.read_line().await?.map(|line| line.to_string()).unwrap_or_default())
 }
 
-/// Issue 15, item 1: both ends change to TLS after some lines. The half-close of each is one of TLS
-/// (`close_notify`), so that neither stream counts as cut.
+/// Issue 15, item 1: both ends change to TLS after some lines. Each end half-closes with
+/// `close_notify`, so that neither stream counts as truncated.
 #[tokio::test]
 async fn a_dialogue_changes_to_tls_and_ends_in_order() {
     let authority = Authority::new();

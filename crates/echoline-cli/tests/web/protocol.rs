@@ -1,4 +1,4 @@
-//! The messages between a page and the chat: private threads, refused lines, limits.
+//! Tests of the messages between a page and the chat: private threads, refused lines, limits.
 
 use serde_json::{Value, json};
 
@@ -25,7 +25,7 @@ fn no_line_can_be_forged() {
     ben.hear("ann: three");
 }
 
-/// Asks for the person with this id. Returns the answer.
+/// Asks the chat for the user with this id. Returns the answer.
 fn ask_person(page: &mut Socket, id: &Value) -> Value {
     page.send(&json!({ "ask": "person", "person": id }));
     page.until_kind("person")
@@ -58,14 +58,14 @@ fn regression_an_id_is_one_person_and_not_one_name() {
     let psst = ann.until_kind("private");
     let id = psst["person"].clone();
     assert!(id.is_string(), "{psst}");
-    // The list of people and a request by name give the same id.
+    // The member list and a request by name return the same id.
     ann.send(&json!({ "ask": "people", "room": "lobby" }));
     let people = ann.until_kind("people")["people"].clone();
     let of_ben = people.as_array().unwrap().iter().find(|person| person["name"] == "ben").unwrap();
     assert_eq!(of_ben["person"], id);
     ann.send(&json!({ "ask": "person", "name": "ben" }));
     assert_eq!(ann.until_kind("person")["person"], id);
-    // He returns with his token, on another connection and under another name.
+    // The user returns with the token, on another connection and under another name.
     let mut again = chat.socket();
     again.send(&json!({ "token": token }));
     again.until_kind("welcome");
@@ -80,7 +80,7 @@ fn regression_an_id_is_one_person_and_not_one_name() {
     assert_eq!(again.until_kind("private")["text"], "/etc/hosts");
     again.send(&json!({ "do": "/quit" }));
     ann.until_kind("left");
-    // A stranger takes the name.
+    // Another user takes the name.
     let mut stranger = chat.page("benjamin");
     let gone = ask_person(&mut ann, &id);
     assert_eq!(gone["here"], false, "{gone}");
@@ -95,8 +95,8 @@ fn regression_an_id_is_one_person_and_not_one_name() {
     }
 }
 
-/// Issue 11, item 7: in a private thread an action goes to that person, and a command about a room
-/// is refused with a sentence.
+/// Issue 11, item 7: in a private thread an action reaches only the other user, and a command about
+/// a room is refused with a sentence.
 #[test]
 fn regression_commands_of_a_private_thread_do_not_reach_the_room() {
     let chat = WebChat::start(&["--flood", "off"]);
@@ -136,7 +136,7 @@ fn regression_commands_of_a_private_thread_do_not_reach_the_room() {
         assert!(text(&reply).contains("works only in a room"), "{command}: {reply}");
         assert_eq!((&reply["person"], reply.get("room")), (&id, None), "{command}");
     }
-    // Other commands work, and their answers belong to the thread.
+    // Other commands also work in a private thread, and their answers appear in it.
     ann.send(&json!({ "do": "/away lunch", "to": id }));
     assert_eq!(ann.until_kind("reply")["person"], id);
     ann.send(&json!({ "say": "for all", "room": "lobby" }));
@@ -149,7 +149,7 @@ fn regression_commands_of_a_private_thread_do_not_reach_the_room() {
     assert!(kinds.iter().all(|kind| **kind != "action" && **kind != "topic"), "{past}");
 }
 
-/// Issue 11, item 8: the page gets the maximum length of a message, exact to the byte.
+/// Issue 11, item 8: the page gets the exact maximum length of a message in bytes.
 #[test]
 fn regression_a_page_gets_the_maximum_length() {
     let chat = WebChat::start(&["--max-line", "200B"]);
@@ -165,8 +165,8 @@ fn regression_a_page_gets_the_maximum_length() {
     assert!(text(&ann.until_kind("reply")).contains("too long (limit 200 bytes)"));
 }
 
-/// Issue 11, item 8: the server returns a refused line with the reason: its author is muted, too
-/// fast or not in the room.
+/// Issue 11, item 8: the server returns a refused line with the reason: the author is muted, sends
+/// too fast, or is not in the room.
 #[test]
 fn regression_a_refused_line_comes_back_with_its_reason() {
     let chat = WebChat::start(&["--flood", "5/s", "--burst", "5"]);
@@ -208,8 +208,8 @@ fn regression_a_refused_line_comes_back_with_its_reason() {
     assert!(next["reason"].as_str().unwrap().starts_with("Not sent: you are muted for "), "{next}");
 }
 
-/// Issue 11, item 18: the answers to `/join` come after the page was informed of the room, and name
-/// it. `/quiet` does not hide changes of the list of people from the page.
+/// Issue 11, item 18: the page gets the room before the answers to `/join`, and each answer names
+/// the room. `/quiet` does not hide changes of the member list from the page.
 #[test]
 fn regression_answers_name_their_room_and_quiet_hides_nothing_from_a_page() {
     let chat = WebChat::start(&[]);
@@ -234,7 +234,7 @@ fn regression_answers_name_their_room_and_quiet_hides_nothing_from_a_page() {
 }
 
 /// Issue 11, item 8: a page that is banned while it is disconnected gets one notice, and does not
-/// retry for ever.
+/// retry forever.
 #[test]
 fn regression_a_banned_page_that_returns_gets_the_reason() {
     let folder = tempfile::tempdir().unwrap();

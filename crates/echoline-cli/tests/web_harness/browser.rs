@@ -1,4 +1,4 @@
-//! A real browser: Chromium without a window, controlled through WebDriver (a W3C standard).
+//! A real browser: Chromium without a window, controlled through WebDriver (a W3C Recommendation).
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -43,8 +43,8 @@ impl Driver {
         Some(Self { child, port: port.unwrap(), folder })
     }
 
-    /// Brings `ann` into a chat through its desktop page, and `ben` through a terminal. Waits until
-    /// ann's page shows him.
+    /// Lets `ann` join a chat through the page on a desktop, and `ben` through a terminal. Waits
+    /// until ann's page shows ben.
     pub(crate) fn ann_and_ben(&self, chat: &WebChat) -> (Browser<'_>, Terminal) {
         let ann = self.browser(1280, "en-US");
         ann.enter(&format!("http://{}/", chat.web), "ann");
@@ -53,7 +53,7 @@ impl Driver {
         (ann, ben)
     }
 
-    /// Opens a browser with a fresh profile, this width and this language.
+    /// Opens a browser with a new profile, and with this width and language.
     pub(crate) fn browser(&self, width: u32, language: &str) -> Browser<'_> {
         let profile = tempfile::tempdir_in(self.folder.path()).unwrap();
         let arguments = [
@@ -98,7 +98,8 @@ impl Driver {
     }
 }
 
-/// Returns the head and body of an answer; chromedriver leaves the connection open.
+/// Returns the head and body of a response. Reads only its length, because chromedriver leaves the
+/// connection open.
 fn answer_of(stream: TcpStream) -> (String, String) {
     stream.set_read_timeout(Some(std::time::Duration::from_secs(60))).unwrap();
     let mut reader = BufReader::new(stream);

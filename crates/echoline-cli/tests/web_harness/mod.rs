@@ -49,7 +49,7 @@ impl WebChat {
         ask(self.web, request)
     }
 
-    /// Sends a `GET` with the usual headers and these.
+    /// Sends a `GET` with the usual headers and the additional `headers`.
     pub(crate) fn get(&self, path: &str, headers: &str) -> (String, String) {
         let web = self.web;
         self.ask(&format!(

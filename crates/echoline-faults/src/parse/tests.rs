@@ -121,7 +121,7 @@ fn a_size() -> impl Strategy<Value = String> {
         .prop_map(|(number, unit)| format!("{number}{unit}"))
 }
 
-/// A rule as people may write it.
+/// Generates a rule as a user may write it.
 fn a_rule() -> impl Strategy<Value = String> {
     let fault = prop_oneof![
         a_time().prop_map(|time| format!("delay={time}")),

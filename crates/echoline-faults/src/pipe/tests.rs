@@ -16,7 +16,7 @@ fn pipe(plan: &str, seed: u64, direction: Direction) -> (FaultPipe, Faults) {
 /// The output pieces with their times in milliseconds, followed by the end of the direction.
 type Seen = Vec<(u64, String)>;
 
-/// Advances the time until nothing more comes out.
+/// Advances the time until the pipe has no more output.
 fn drain(pipe: &mut FaultPipe, mut now: Duration) -> Seen {
     let mut seen = Seen::new();
     loop {
@@ -38,7 +38,7 @@ fn drain(pipe: &mut FaultPipe, mut now: Duration) -> Seen {
     }
 }
 
-/// The output for `bytes`, pushed at time 0 and followed by the end.
+/// Returns the output for `bytes`, which are pushed at time 0 and followed by the end.
 fn all(plan: &str, bytes: &str) -> Seen {
     let (mut pipe, _) = pipe(plan, 1, Direction::Out);
     pipe.push(bytes.as_bytes(), ms(0));
@@ -169,8 +169,8 @@ fn some_bytes() -> impl Strategy<Value = Vec<u8>> {
     proptest::collection::vec(byte, 0..150)
 }
 
-/// The output for `bytes`, pushed in pieces cut at `cuts` with a moment between them, and the
-/// counts.
+/// Pushes `bytes` in pieces, cut at `cuts`, with a short time between them. Returns the output and
+/// the counts of faults.
 fn outcome(plan: &str, seed: u64, bytes: &[u8], cuts: &[usize]) -> (String, Vec<u64>) {
     let (mut pipe, faults) = pipe(plan, seed, Direction::Out);
     let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut % (bytes.len() + 1)).collect();
@@ -229,8 +229,8 @@ proptest! {
     }
 }
 
-/// Issue 11, item 42: the time in `after=5s` passes without bytes too. Earlier bytes do not count,
-/// and the first message after that time has the fault.
+/// Issue 11, item 42: the fault of `after=5s` is injected even if no bytes arrive. Messages before
+/// that time have no fault, and the first message after it has one.
 #[test]
 fn regression_after_may_be_a_time() {
     let (mut out, _faults) = pipe("reset after=5s", 1, Direction::Out);

@@ -16,8 +16,8 @@ use crate::statistics::{
 
 /// The account of a client.
 ///
-/// It balances whenever it is dropped: every message that was taken from the schedule is settled
-/// once, and every other planned message is skipped once.
+/// It balances when it is dropped: every message that was taken from the schedule is settled
+/// exactly once, and every other planned message is skipped exactly once.
 #[derive(Debug)]
 pub(crate) struct ClientAccount {
     pub(super) worker: Arc<LoadWorker>,
@@ -26,7 +26,7 @@ pub(crate) struct ClientAccount {
     /// Messages whose reply is awaited, the oldest first.
     pub(super) in_flight: VecDeque<InFlightMessage>,
     pub(super) availability: Availability,
-    /// The reason why the client sends no more; `None` while it runs.
+    /// The reason why the client has stopped sending; `None` while it runs.
     pub(super) end: Option<SkipReason>,
     /// Whether a message or a connection failed.
     pub(super) failed: bool,
@@ -36,35 +36,50 @@ pub(crate) struct ClientAccount {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct InFlightMessage {
     pub(super) number: u32,
-    /// Its bytes, line end included.
+    /// The length of the message in bytes, line end included.
     pub(super) length: usize,
-    /// The time at which it should have been sent; `None` in closed loop.
-    pub(super) intended: Option<Instant>,
-    /// The time just before it was sent.
-    pub(super) started: Instant,
-    /// The time from its due time, or from when its connection became free if that was later, until
-    /// it was started.
+    /// The time at which the schedule wanted the message to be sent, from the start; `None` in
+    /// closed loop.
+    pub(super) intended: Option<Duration>,
+    /// The time just before the message was sent, from the start.
+    pub(super) started: Duration,
+    /// The tester's own delay: the time until the message was started, from its due time or from
+    /// when its connection became free, whichever was later.
     pub(super) lag: Duration,
-    /// Whether its connection was busy at its intended time.
+    /// Whether the connection was busy at the intended time of the message.
     pub(super) delayed: bool,
     pub(super) is_warm_up: bool,
 }
 
 impl InFlightMessage {
     /// Returns the time since the message should have been sent.
-    fn age(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.intended.unwrap_or(self.started))
+    fn age(&self, now: Duration) -> Duration {
+        now.saturating_sub(self.intended.unwrap_or(self.started))
     }
 
-    /// Records that the message was sent. Called when it is settled, so that the ledger always
-    /// adds up.
+    /// Records that the message was sent. This is called only when the message is settled, so that
+    /// the ledger always adds up.
     fn record_sent(&self, sent_at: Duration, record: &mut RunRecord) {
-        record.ledger.plan(1);
-        record.series.sent(sent_at);
+        self.record_many_sent(sent_at, record, 1);
+    }
+
+    /// Records that `count` messages like this one were sent.
+    #[inline]
+    fn record_many_sent(&self, sent_at: Duration, record: &mut RunRecord, count: u64) {
+        record.ledger.plan(count);
+        record.series.many_sent(sent_at, count);
         if self.intended.is_some() {
-            record.lag.record(self.lag);
-            record.delayed += u64::from(self.delayed);
+            record.lag.record_many(self.lag, count);
+            record.delayed += if self.delayed { count } else { 0 };
         }
+    }
+
+    /// Returns whether `other` has the same times, so that both are recorded together.
+    fn is_like(&self, other: &Self) -> bool {
+        self.started == other.started
+            && self.intended == other.intended
+            && self.is_warm_up == other.is_warm_up
+            && (self.intended.is_none() || (self.lag, self.delayed) == (other.lag, other.delayed))
     }
 }
 
@@ -81,15 +96,43 @@ impl ClientAccount {
     }
 
     /// Records a correct reply.
-    pub(super) fn reply(&mut self, message: &InFlightMessage, now: Instant) {
+    pub(super) fn reply(&mut self, message: &InFlightMessage, now: Duration) {
+        self.reply_many(message, 1, now);
+    }
+
+    /// Records correct replies to the `count` oldest messages in flight.
+    #[inline]
+    pub(super) fn reply_to_oldest(&mut self, count: usize, now: Duration) {
+        let mut left = count;
+        while left > 0
+            && let Some(first) = self.in_flight.pop_front()
+        {
+            let mut like = 1;
+            while like < left && self.in_flight.front().is_some_and(|next| next.is_like(&first)) {
+                self.in_flight.pop_front();
+                like += 1;
+            }
+            self.reply_many(&first, like, now);
+            left -= like;
+        }
+    }
+
+    /// Records correct replies to `count` messages with the times of this one.
+    #[inline]
+    fn reply_many(&mut self, message: &InFlightMessage, count: usize, now: Duration) {
         let at = self.offset(message.is_warm_up, now);
-        let service = now.saturating_duration_since(message.started);
+        let service = now.saturating_sub(message.started);
         let latency = message.intended.map(|_| message.age(now));
         self.availability.note_reply();
         let mut records = self.worker.records();
         let record = records.of(message.is_warm_up);
-        message.record_sent(at.saturating_sub(service), record);
-        record.reply(CorrectReply { at, latency, service });
+        message.record_many_sent(at.saturating_sub(service), record, count as u64);
+        record.many_replies(CorrectReply { at, latency, service }, count as u64);
+        if let Some(latency) = latency {
+            record
+                .latency_without_lag
+                .record_many(latency.saturating_sub(message.lag), count as u64);
+        }
         if !message.is_warm_up {
             records.last_reply = at;
         }
@@ -100,7 +143,7 @@ impl ClientAccount {
         &mut self,
         message: &InFlightMessage,
         outcome: MessageOutcome,
-        now: Instant,
+        now: Duration,
     ) {
         self.failed = true;
         let at = self.offset(message.is_warm_up, now);
@@ -114,15 +157,15 @@ impl ClientAccount {
         }
     }
 
-    /// Fails everything in flight.
-    pub(super) fn fail_all(&mut self, outcome: MessageOutcome, now: Instant) {
+    /// Fails all messages in flight.
+    pub(super) fn fail_all(&mut self, outcome: MessageOutcome, now: Duration) {
         while let Some(message) = self.in_flight.pop_front() {
             self.fail(&message, outcome, now);
         }
     }
 
     /// Records a datagram that settles no message.
-    pub(super) fn anomaly(&self, anomaly: DatagramAnomaly, now: Instant) {
+    pub(super) fn anomaly(&self, anomaly: DatagramAnomaly, now: Duration) {
         let is_warm_up = self.is_warm_up(now);
         let at = self.offset(is_warm_up, now);
         self.worker.records().of(is_warm_up).note_anomaly(anomaly, at);
@@ -138,7 +181,7 @@ impl ClientAccount {
         }
     }
 
-    /// Changes the record of the time after the warm-up.
+    /// Changes the record of the measured time, after the warm-up.
     pub(super) fn note(&self, note: impl FnOnce(&mut RunRecord)) {
         note(&mut self.worker.records().measured);
     }
@@ -153,24 +196,24 @@ impl ClientAccount {
         self.worker.context.start.elapsed(now)
     }
 
-    pub(super) fn is_warm_up(&self, now: Instant) -> bool {
-        self.since_start(now) < self.worker.settings().warm_up
+    /// Returns whether the warm-up lasts at `now`, from the start.
+    pub(super) fn is_warm_up(&self, now: Duration) -> bool {
+        now < self.worker.settings().warm_up
     }
 
-    /// Returns the time since the start of the phase: of the warm-up, or of the measuring after it.
-    fn offset(&self, is_warm_up: bool, now: Instant) -> Duration {
-        let warm_up = if is_warm_up { Duration::ZERO } else { self.worker.settings().warm_up };
-        self.since_start(now).saturating_sub(warm_up)
+    /// Returns the time since the start of the warm-up, or of the measured time if `is_warm_up` is
+    /// false.
+    fn offset(&self, is_warm_up: bool, now: Duration) -> Duration {
+        if is_warm_up { now } else { now.saturating_sub(self.worker.settings().warm_up) }
     }
 
     /// Skips the planned messages that were not sent.
-    fn skip_unsent(&mut self, end: SkipReason, now: Instant) {
-        let at = self.since_start(now);
+    fn skip_unsent(&mut self, end: SkipReason, at: Duration) {
         let unsent = self.schedule.remaining();
         let stopped = !self.worker.is_running();
         let outage = self.availability.finish(at, end.is_failure() && !stopped);
-        // A stop is not an error of the server. But messages that were due before the stop and
-        // found no server are errors.
+        // Messages that a stop leaves unsent are not errors. But messages that were due before the
+        // stop, while the client had no server, are errors.
         let failed = match stopped {
             true if outage.clients > 0 => self.schedule.remaining_due(at),
             true => 0,
@@ -193,7 +236,7 @@ impl ClientAccount {
 impl Drop for ClientAccount {
     fn drop(&mut self) {
         let (outcome, stop_end) = self.worker.stop_reason().account();
-        let now = Instant::now();
+        let now = self.since_start(Instant::now());
         while let Some(message) = self.in_flight.pop_front() {
             self.fail(&message, outcome, now);
             if outcome == MessageOutcome::TimedOut {
@@ -201,7 +244,8 @@ impl Drop for ClientAccount {
             }
         }
         let end = self.end.unwrap_or(stop_end);
-        // A client that failed once and continued over another connection is not successful.
+        // A client with a failure does not count as successful, even if it continued over another
+        // connection.
         let end = match end {
             SkipReason::Finished if self.failed => SkipReason::Overdue,
             end => end,

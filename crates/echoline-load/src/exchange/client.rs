@@ -7,6 +7,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use echoline::Phase;
+use echoline::transport::Stream;
 use echoline_base::backoff::{Backoff, with_jitter};
 use echoline_base::random::Random;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -15,6 +16,7 @@ use super::account::ClientAccount;
 use super::datagrams::DatagramExchange;
 use super::dial::{ClientSocket, describe, ports_used_up};
 use super::dispatcher::ExchangeEnd;
+use super::plain_socket::PlainSocket;
 use super::stream::StreamExchange;
 use super::worker::{LoadWorker, OpenConnection};
 use crate::statistics::SkipReason;
@@ -25,7 +27,7 @@ const RETRY_FIRST: Duration = Duration::from_millis(10);
 /// The longest delay before a client connects again.
 const RETRY_LONGEST: Duration = Duration::from_secs(1);
 
-/// A client with its account. It may be dropped at any time.
+/// A client of a run. If it is dropped early, its account still counts every message.
 #[derive(Debug)]
 pub(crate) struct LoadClient {
     pub(super) account: ClientAccount,
@@ -45,7 +47,7 @@ impl LoadClient {
     /// say so.
     pub(crate) async fn run(mut self) {
         let settings = self.account.worker.settings();
-        // If each message has its own connection, opening it is part of the exchange.
+        // If each message has its own connection, opening the connection is part of the exchange.
         let mut connects_before_start = settings.per_connection.is_none();
         let mut retry = RetryDelay::new(settings.plan.seed(), self.account.index);
         if !connects_before_start {
@@ -73,7 +75,8 @@ impl LoadClient {
             if !self.may_reconnect(end) {
                 return self.finish(end);
             }
-            // A server that accepts, reports that it is busy and closes counts as missing.
+            // A server that accepts a connection, reports that it is busy and closes the connection
+            // counts as missing.
             if self.account.availability.has_replied() {
                 retry.reset();
             } else {
@@ -159,16 +162,18 @@ impl LoadClient {
         account.failed = true;
         account.availability.refuse();
         account.note_reason(&format!("cannot connect: {reason}"));
-        // In a closed loop for a time, this counts the message that the client would send now. The
-        // other plans count each message that is not sent.
+        // A closed loop with a duration has no planned number of messages, so this counts the
+        // message that the client would send now. In the other kinds of runs, every unsent message
+        // of the plan is counted at the end.
         if worker.settings().is_closed_for_a_time() {
-            account.skip(1, SkipReason::NotConnected, account.is_warm_up(Instant::now()));
+            let now = account.since_start(Instant::now());
+            account.skip(1, SkipReason::NotConnected, account.is_warm_up(now));
         }
         Err(SkipReason::NotConnected)
     }
 
-    /// Returns the reason why the client ends after this connection, or `None` if it continues with
-    /// another.
+    /// Sends messages over one connection until it ends. Returns the reason why the client ends, or
+    /// `None` if it continues with another connection.
     async fn use_connection(
         &mut self,
         socket: ClientSocket,
@@ -176,11 +181,7 @@ impl LoadClient {
     ) -> Option<SkipReason> {
         let account = &mut self.account;
         let ended = match socket {
-            ClientSocket::Stream(stream) => {
-                let (ended, stream) = StreamExchange::new(stream, account).run().await;
-                stream.shutdown_now();
-                ended
-            }
+            ClientSocket::Stream(stream) => exchange_on(stream, account).await,
             ClientSocket::Datagrams(socket) => DatagramExchange::new(socket, account).run().await,
         };
         let end = match ended {
@@ -192,7 +193,8 @@ impl LoadClient {
         end
     }
 
-    /// Returns whether the client opens another connection after one that ended like this.
+    /// Returns whether the client opens another connection after the last one ended for the reason
+    /// `end`.
     fn may_reconnect(&self, end: SkipReason) -> bool {
         let account = &self.account;
         let settings = account.worker.settings();
@@ -205,14 +207,35 @@ impl LoadClient {
     }
 
     /// Returns the time at which a client without a server gives up, if only a number of messages
-    /// ends its plan. The client waits as long as for one connection, and in open loop also for the
-    /// grace after the last message of the plan.
+    /// ends its plan. The client waits for the connect time-out, and in open loop at least until
+    /// the grace period after its last planned message is over.
     fn reconnect_deadline(&self) -> Duration {
         let settings = self.account.worker.settings();
         let since = self.account.availability.since().unwrap_or(Duration::MAX);
         let planned = self.account.schedule.last_due().unwrap_or(Duration::ZERO);
         let connecting = since.saturating_add(settings.timeout());
         connecting.max(planned.saturating_add(settings.grace()))
+    }
+}
+
+/// Exchanges messages on a stream until it ends. A plain socket is driven by the pool of its
+/// thread.
+async fn exchange_on(stream: Stream, account: &mut ClientAccount) -> ExchangeEnd {
+    let table = account.worker.sockets.as_ref().filter(|_| stream.is_plain()).map(Arc::clone);
+    let Some(table) = table else {
+        let (ended, stream) = StreamExchange::new(stream, account).run().await;
+        stream.shutdown_now();
+        return ended;
+    };
+    let socket =
+        stream.into_fd().and_then(|socket| PlainSocket::new(socket.into(), table, account.index));
+    match socket {
+        Ok(socket) => StreamExchange::new(socket, account).run().await.0,
+        Err(error) => {
+            account.note_reason(&format!("cannot watch the socket: {}", describe(&error)));
+            account.failed = true;
+            ExchangeEnd::Finished(SkipReason::NotConnected)
+        }
     }
 }
 
@@ -225,8 +248,8 @@ fn describe_connect(worker: &LoadWorker, error: &io::Error) -> String {
 
 /// The delays before a client connects again.
 ///
-/// Each is drawn from the upper half of a range that doubles from 10 ms to 1 s, so that clients
-/// that lost their server at the same time do not come back at the same time.
+/// Each delay is random, between half of an upper bound and the bound. The bound doubles from 10 ms
+/// up to 1 s. So clients that lost their server at the same time do not reconnect at the same time.
 #[derive(Clone, Debug)]
 struct RetryDelay {
     random: Random,

@@ -6,23 +6,24 @@ use crate::exchange::reply::{ReplyFault, without_eol};
 use crate::message::{Expect, ExpectedReply};
 use echoline_base::checksum::Fnv1a;
 
-/// Settled messages that are remembered, to recognise late and duplicated replies.
+/// The number of settled messages that are remembered, to recognise late and duplicated replies.
 const SETTLED_MAX: usize = 4096;
 
-/// Bytes at the beginning of a message that its fingerprint covers.
+/// The number of bytes at the beginning of a message that its fingerprint covers.
 const FINGERPRINT_BYTES: usize = 64;
 
-/// The messages of one socket: those that await a reply, and the newest that were settled.
+/// The messages of one socket: those that await a reply, and the most recently settled ones.
 #[derive(Debug)]
 pub(crate) struct DatagramMatcher {
     /// The messages that await a reply, in the order in which they were sent.
     open: VecDeque<SentMessage>,
     settled: VecDeque<(SentMessage, Settled)>,
-    /// The prefix that the server puts before each reply; learnt from the first.
+    /// The prefix that the server puts before each reply. It is learnt from the first reply.
     prefix: Option<Vec<u8>>,
-    /// The index in `open` of the next reply, if none is lost and none overtakes another.
+    /// The index in `open` of the message whose reply is expected next, if no reply is lost or
+    /// overtakes another.
     cursor: usize,
-    /// The highest number with a reply.
+    /// The highest number of a message that has a reply.
     highest: Option<u32>,
     /// A buffer for an expected reply.
     text: Vec<u8>,
@@ -56,7 +57,7 @@ pub(crate) enum DatagramMatch {
     Unasked,
 }
 
-/// Whether a reply came after one to a later message.
+/// Whether a reply arrived after the reply to a later message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ArrivalOrder {
     InOrder,
@@ -84,19 +85,20 @@ impl DatagramMatcher {
         }
     }
 
-    /// Awaits the reply to message `number`, the newest.
+    /// Adds message `number`, the newest one, to the messages that await a reply.
     pub(crate) fn wait_for(&mut self, number: u32, expected_text: impl ExpectedText) {
         self.text.clear();
         expected_text(number, &mut self.text);
         self.open.push_back(SentMessage { number, fingerprint: fingerprint(&self.text) });
     }
 
-    /// Gives up the oldest message.
+    /// Stops waiting for the reply to the oldest message.
     pub(crate) fn give_up(&mut self) {
         self.settle(0, Settled::TimedOut);
     }
 
-    /// Matches a datagram. If it settles a message, that no longer awaits a reply.
+    /// Matches a datagram. If the datagram settles a message, that message no longer awaits a
+    /// reply.
     pub(crate) fn take(
         &mut self,
         expect: &Expect,
@@ -106,7 +108,7 @@ impl DatagramMatcher {
         let body = without_eol(datagram);
         let found = match &expect.reply {
             ExpectedReply::Echo { .. } | ExpectedReply::Text(_) => self.find(body, expected_text),
-            // The content does not identify the message, so it answers the oldest one.
+            // The content does not identify the message, so the reply counts for the oldest one.
             ExpectedReply::Line | ExpectedReply::Any => MatchLocation::Open(0),
             ExpectedReply::Matching(pattern) if pattern.matches(body) => MatchLocation::Open(0),
             ExpectedReply::Matching(_) => {
@@ -191,8 +193,8 @@ impl DatagramMatcher {
         MatchLocation::Unmatched { nearest: self.nearest(body, expected_text), fault: wrong }
     }
 
-    /// Returns the message with the longest common prefix with `body`, to which a damaged reply
-    /// probably belongs.
+    /// Returns the open message whose expected reply has the longest common prefix with `body`. A
+    /// damaged reply probably belongs to it.
     fn nearest(&mut self, body: &[u8], expected_text: impl ExpectedText) -> usize {
         let prefix = self.prefix.as_deref().unwrap_or(b"");
         let body = body.strip_prefix(prefix).unwrap_or(body);

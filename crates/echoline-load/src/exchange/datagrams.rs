@@ -20,10 +20,11 @@ use crate::settings::LoadSettings;
 use crate::statistics::{DatagramAnomaly, MessageOutcome, SkipReason};
 use echoline::internals::socket_error;
 
-/// Bytes that a reply may have beyond the size of the message; the rest is truncated.
+/// The number of bytes by which a reply may be longer than the message. Longer replies are
+/// truncated.
 const EXTRA_BYTES: usize = 1024;
 
-/// Bytes of a datagram that are shown.
+/// The number of bytes of a datagram that an error shows.
 const SHOWN_BYTES: usize = 80;
 
 /// The exchange on one UDP socket of a client.
@@ -69,7 +70,7 @@ impl<'account> DatagramExchange<'account> {
             }
             Err(error) => {
                 self.fail(&error);
-                // There is no server now, as after a refused connection.
+                // The error means that no server is there now, as after a refused connection.
                 ExchangeEnd::Finished(SkipReason::NotConnected)
             }
         }
@@ -77,7 +78,7 @@ impl<'account> DatagramExchange<'account> {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<ExchangeEnd>> {
         // The wake-up carries no timestamp, so the clock is read again on the next use.
-        self.dispatcher.now = None;
+        self.dispatcher.forget_time();
         loop {
             self.give_up_timed_out();
             if let Some(leave) = self.begin_due_messages(cx)? {
@@ -90,7 +91,7 @@ impl<'account> DatagramExchange<'account> {
                 return Poll::Pending;
             }
             ready!(self.dispatcher.deadline.poll(cx));
-            self.dispatcher.now = None;
+            self.dispatcher.forget_time();
         }
     }
 
@@ -129,13 +130,14 @@ impl<'account> DatagramExchange<'account> {
         Poll::Ready(Ok(()))
     }
 
-    /// Ready when a datagram was received.
+    /// Returns `Ready` when a datagram was received.
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut room = ReadBuf::new(&mut self.buffer);
         ready!(self.socket.poll_recv(cx, &mut room))?;
         let length = room.filled().len();
-        self.dispatcher.now = Some(Instant::now());
-        // A late reply is late, even if the tester was busy meanwhile.
+        self.dispatcher.read_clock();
+        // Messages time out before the reply is checked. So a late reply counts as late, even if
+        // the tester was busy and read it late.
         self.give_up_timed_out();
         self.check(length);
         Poll::Ready(Ok(()))
@@ -152,7 +154,7 @@ impl<'account> DatagramExchange<'account> {
     fn check(&mut self, length: usize) {
         let (settings, index) = (self.account.worker.settings(), self.account.index);
         let datagram = &self.buffer[..length];
-        let now = self.dispatcher.now.unwrap_or_else(Instant::now);
+        let now = self.dispatcher.now();
         match self.matcher.take(&settings.expect, datagram, expected_text(settings, index)) {
             DatagramMatch::Correct { index, order } => self.answer(index, order),
             DatagramMatch::Wrong { index, fault } => self.fail_wrong(index, fault, length),
@@ -199,7 +201,7 @@ impl<'account> DatagramExchange<'account> {
             }
             self.account.in_flight.pop_front();
             self.matcher.give_up();
-            // A message that waited for room all the time is not sent any more.
+            // A message that still waits for room in the buffer is dropped once it has timed out.
             self.is_unsent &= !self.account.in_flight.is_empty();
             let reason = format!("no reply within {timeout:?}");
             self.account.note_reason(&reason);
@@ -208,9 +210,9 @@ impl<'account> DatagramExchange<'account> {
         }
     }
 
-    /// Fails everything in flight after an error of the socket.
+    /// Fails all messages in flight after an error of the socket.
     fn fail(&mut self, error: &io::Error) {
-        let now = Instant::now();
+        let now = self.dispatcher.read_clock();
         let reason = format!("cannot send or receive: {}", describe(error));
         self.account.note_reason(&reason);
         self.account.fail_all(MessageOutcome::Lost, now);

@@ -35,7 +35,7 @@ pub(crate) struct DialedConnection {
     pub(crate) socket: ClientSocket,
     /// The time until the socket was open.
     pub(crate) connect: Duration,
-    /// The time of the handshakes after that; `None` without handshakes.
+    /// The duration of the handshakes on the open socket; `None` without handshakes.
     pub(crate) handshake: Option<Duration>,
 }
 
@@ -52,10 +52,10 @@ impl Dialer {
                 resolved.push(Vec::new());
                 continue;
             }
-            let found = resolve(address, targets.family).await.map_err(|error| {
-                io::Error::new(error.kind(), format!("cannot resolve {address}: {error}"))
-            })?;
-            resolved.push(found);
+            let found = resolve(address, targets.family).await;
+            resolved.push(found.map_err(|error| {
+                io::Error::new(error.kind(), format!("cannot connect to {address}: {error}"))
+            })?);
         }
         Ok(Self { targets: targets.clone(), resolved })
     }
@@ -95,8 +95,8 @@ impl Dialer {
         Err(last)
     }
 
-    /// Opens a socket that is connected to the first address. Whether a server is there is known
-    /// only after a reply.
+    /// Opens a socket that is connected to the first address. Only a reply shows whether a server
+    /// is there.
     async fn open_datagrams(
         &self,
         target: usize,
@@ -132,7 +132,8 @@ impl Dialer {
             ResolvePolicy::Once | ResolvePolicy::Rotate => self.resolved[target].clone(),
         };
         if self.targets.resolve == ResolvePolicy::Rotate {
-            // The numbers of clients of the same target differ by the number of targets.
+            // Clients with consecutive turns at the same target have numbers that differ by the
+            // number of targets.
             let turn = u64::from(client) / self.targets.addresses.len() as u64 + number;
             let first = index(turn, found.len());
             found.rotate_left(first);
@@ -140,7 +141,8 @@ impl Dialer {
         Ok(found)
     }
 
-    /// Tries the local addresses, beginning with number `turn`, while their ports are used up.
+    /// Connects from the local address with the index `turn`. If all of its ports are in use, tries
+    /// the next address.
     async fn connect_from_any(&self, to: SocketAddr, turn: u64) -> io::Result<TcpStream> {
         let same = |source: &&IpAddr| source.is_ipv4() == to.is_ipv4();
         let count = self.targets.sources.iter().filter(same).count();
@@ -170,8 +172,9 @@ impl Dialer {
         socket.set_nodelay(options.nodelay)?;
         self.set_buffers(SockRef::from(&socket))?;
         if let Some(from) = from {
-            // Without this, the system chooses the port before it knows the destination, and one
-            // port serves one connection instead of one to each server.
+            // Without this option, the system chooses the local port before it knows the
+            // destination. Each local port could then be used for only one connection, instead of
+            // one connection to each server.
             #[cfg(target_os = "linux")]
             setsockopt(&socket, IpBindAddressNoPort, &true)?;
             socket.bind(SocketAddr::new(from, 0)).map_err(|error| cannot_bind(from, &error))?;
@@ -183,7 +186,7 @@ impl Dialer {
     }
 }
 
-/// Refuses an address whose scheme needs a protocol that its transport does not have.
+/// Returns an error if the scheme of the address needs a protocol that its transport does not have.
 fn check_transport(address: &Address, transport: Option<&Transport>) -> io::Result<()> {
     let plain = Transport::plain();
     let Some(missing) = transport.unwrap_or(&plain).missing(address.scheme()) else {
@@ -227,14 +230,15 @@ async fn resolve(address: &Address, family: IpFamily) -> io::Result<Vec<SocketAd
         IpFamily::Ipv6 => address.is_ipv6(),
     });
     if found.is_empty() {
-        let text = format!("'{}' has no address of the requested family", address.host());
+        let family = if family == IpFamily::Ipv4 { "IPv4 (-4)" } else { "IPv6 (-6)" };
+        let text = format!("'{}' has no address of the requested family, {family}", address.host());
         return Err(io::Error::new(io::ErrorKind::NotFound, text));
     }
     Ok(found)
 }
 
 fn index(turn: u64, length: usize) -> usize {
-    // Less than `length`, which is a `usize`.
+    // The remainder is less than `length`, so it fits a `usize`.
     (turn % length as u64) as usize
 }
 
@@ -327,7 +331,7 @@ mod tests {
         let targets = Targets { addresses, family: IpFamily::Ipv6, ..Targets::default() };
         let error = Dialer::new(&targets).await.unwrap_err().to_string();
         assert!(
-            error.contains("cannot resolve 127.0.0.1:1") && error.contains("family"),
+            error.contains("cannot connect to 127.0.0.1:1") && error.contains("family, IPv6 (-6)"),
             "{error}"
         );
     }

@@ -6,6 +6,8 @@ mod datagram_matcher;
 mod datagrams;
 pub(crate) mod dial;
 mod dispatcher;
+mod plain_socket;
+pub(crate) mod pool;
 mod reply;
 mod stream;
 #[cfg(test)]

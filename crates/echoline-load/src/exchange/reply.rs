@@ -1,5 +1,5 @@
-//! Checks replies as their bytes arrive. Pure. The packet boundaries never change a result, and no
-//! byte is searched twice.
+//! Checks replies as their bytes arrive. Pure. The result does not depend on packet boundaries, and
+//! no byte is searched twice for a line end.
 
 use std::ops::Range;
 
@@ -7,31 +7,31 @@ use memchr::memchr;
 
 use crate::message::{Expect, ExpectedReply};
 
-/// Lines of a greeting that may precede the first reply.
+/// The number of greeting lines that may precede the first reply.
 const GREETING_LINES: u32 = 16;
 
-/// Bytes that a line of the server may have beyond the size of the message.
+/// The number of bytes by which a line of the server may be longer than the message.
 const EXTRA_BYTES: usize = 64 * 1024;
 
-/// Buffer space for the prefix of the first reply.
+/// The buffer space for the prefix of the first reply, in bytes.
 const FIRST_EXTRA_BYTES: usize = 128;
 
-/// The first buffer for replies to several messages, unless one needs more.
+/// The maximum initial size of the buffer in bytes, unless a single reply needs more.
 const FIRST_BYTES_MAX: usize = 16 * 1024;
 
-/// Bytes of a reply that are shown.
+/// The number of bytes of a reply that an error shows.
 const SHOWN_BYTES: usize = 80;
 
 /// The difference between a wrong reply and the expected one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum ReplyFault {
-    /// It does not end with the text that was sent.
+    /// The reply does not end with the sent text.
     Different,
-    /// It is not the text that was expected.
+    /// The reply is not the expected text.
     Unexpected,
-    /// It does not match the pattern.
+    /// The reply does not match the pattern.
     NotMatching,
-    /// It ends with the text, but the prefix has changed.
+    /// The reply ends with the sent text, but its prefix differs from that of earlier replies.
     PrefixChanged,
     /// The line is too long.
     TooLong,
@@ -68,23 +68,37 @@ pub(crate) enum ReplyCheck {
 pub(crate) struct ReplyChecker {
     /// `taken..filled` holds the received bytes.
     buffer: Vec<u8>,
-    /// Bytes at the front that were checked.
+    /// The number of bytes at the front that were checked.
     taken: usize,
-    /// Bytes after `taken` that are known to hold no line end.
+    /// The number of bytes after `taken` that contain no line end.
     scanned: usize,
     filled: usize,
-    /// The longest line, its end included.
+    /// The maximum length of a line in bytes, line end included.
     line_bytes_max: usize,
-    /// The prefix that the server puts before each reply; learnt from the first.
+    /// The prefix that the server puts before each reply; learnt from the first reply.
     prefix: Option<Vec<u8>>,
-    /// Lines of the greeting so far.
+    /// The number of greeting lines so far.
     greeting_lines: u32,
-    /// Lines of the greeting that are still skipped.
+    /// The number of greeting lines that will still be skipped.
     skip: u32,
-    /// Lines of the current reply before the one that is checked.
+    /// The number of lines of the current reply that precede the checked one.
     before_last: u32,
+    verbatim: Verbatim,
+    /// Bytes after `taken` that equal the sent ones; zero if `verbatim` is not `Yes`.
+    equal: usize,
     /// The start of the last line of the greeting, or of the wrong reply.
     unmatched: Vec<u8>,
+}
+
+/// Whether replies are the messages byte for byte, their line ends included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verbatim {
+    /// No reply has shown it.
+    Unknown,
+    /// The replies so far.
+    Yes,
+    /// One reply was not, so each reply is checked as a line.
+    No,
 }
 
 impl ReplyChecker {
@@ -104,11 +118,14 @@ impl ReplyChecker {
             greeting_lines: 0,
             skip: expect.greeting_lines,
             before_last: expect.lines.saturating_sub(1),
+            verbatim: Verbatim::Unknown,
+            equal: 0,
             unmatched: Vec::new(),
         }
     }
 
     /// Returns whether all received bytes were checked.
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.taken == self.filled
     }
@@ -117,6 +134,7 @@ impl ReplyChecker {
     ///
     /// The buffer is bounded, because a line over `line_bytes_max` is an error before it needs
     /// more.
+    #[inline]
     pub(crate) fn room(&mut self) -> &mut [u8] {
         if self.taken == self.filled {
             (self.taken, self.filled) = (0, 0);
@@ -132,8 +150,42 @@ impl ReplyChecker {
     }
 
     /// Marks bytes of [`room`](Self::room) as received.
+    #[inline]
     pub(crate) fn fill(&mut self, count: usize) {
         self.filled += count;
+    }
+
+    /// Returns whether replies are compared byte for byte by [`echoed`](Self::echoed). Else each is
+    /// [checked](Self::check) as a line.
+    #[inline]
+    pub(crate) fn is_verbatim(&self) -> bool {
+        self.verbatim == Verbatim::Yes
+    }
+
+    /// Returns the number of received bytes that equal the messages in flight, `sent`, which begin
+    /// with the oldest one. One comparison checks many replies.
+    ///
+    /// After the first difference, replies are no longer compared in this way.
+    #[inline]
+    pub(crate) fn echoed(&mut self, sent: &[u8]) -> usize {
+        let length = (self.filled - self.taken).min(sent.len());
+        let received = &self.buffer[self.taken + self.equal..self.taken + length];
+        let sent = &sent[self.equal..length];
+        if received == sent {
+            self.equal = length;
+        } else {
+            self.verbatim = Verbatim::No;
+            self.equal += received.iter().zip(sent).take_while(|(one, other)| one == other).count();
+        }
+        self.equal
+    }
+
+    /// Takes `count` bytes that [`echoed`](Self::echoed) has compared.
+    #[inline]
+    pub(crate) fn take_echoed(&mut self, count: usize) {
+        self.taken += count;
+        self.scanned = 0;
+        self.equal = if self.is_verbatim() { self.equal - count } else { 0 };
     }
 
     /// Checks the received bytes. `text` is the expected reply without a line end.
@@ -170,7 +222,7 @@ impl ReplyChecker {
         }
     }
 
-    /// Returns `Incomplete` if the line was part of a greeting.
+    /// Checks one line. Returns `Incomplete` if the line is part of a greeting.
     fn check_line(&mut self, expect: &Expect, text: &[u8], range: Range<usize>) -> ReplyCheck {
         let line = without_eol(&self.buffer[range.clone()]);
         let fault = match &expect.reply {
@@ -190,10 +242,14 @@ impl ReplyChecker {
         let line = without_eol(&self.buffer[range.clone()]);
         let before = line.strip_suffix(text);
         let fault = match (&self.prefix, before) {
-            (Some(prefix), Some(before)) if prefix == before => return ReplyCheck::Correct,
+            (Some(prefix), Some(before)) if prefix == before => {
+                self.note_correct(expect);
+                return ReplyCheck::Correct;
+            }
             (None, Some(before)) => {
                 self.prefix = Some(before.to_vec());
                 self.unmatched.clear();
+                self.note_correct(expect);
                 return ReplyCheck::Correct;
             }
             (Some(_), Some(_)) => ReplyFault::PrefixChanged,
@@ -207,6 +263,14 @@ impl ReplyChecker {
         };
         self.keep_excerpt(range);
         ReplyCheck::Wrong(fault)
+    }
+
+    /// Notes a correct echo: the next ones may be the messages byte for byte.
+    fn note_correct(&mut self, expect: &Expect) {
+        let bare = expect.lines == 1 && self.prefix.as_ref().is_some_and(Vec::is_empty);
+        if bare && self.verbatim == Verbatim::Unknown {
+            self.verbatim = Verbatim::Yes;
+        }
     }
 
     fn keep_excerpt(&mut self, line: Range<usize>) {
@@ -356,7 +420,7 @@ mod tests {
         let greeting = |lines| ["x\n"].repeat(lines).concat() + "0:0\n";
         assert_eq!(checks(&[b"0:0"], greeting(16).as_bytes(), &[]), [Correct]);
         assert_eq!(checks(&[b"0:0"], greeting(17).as_bytes(), &[]), [Wrong(ReplyFault::NoAnswer)]);
-        // The line end counts: 8 + 64 KiB bytes are a line.
+        // The line end counts: a line may have 8 bytes more than 64 KiB.
         let line = |bytes: usize| "x".repeat(bytes - 4) + "0:0\n";
         let most = 8 + EXTRA_BYTES;
         for pieces in [&[][..], &[1, 4096, 60_000], &[most - 1]] {

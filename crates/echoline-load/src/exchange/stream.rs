@@ -1,4 +1,4 @@
-//! The messages and replies on one stream: sends what is due and checks what comes back.
+//! The messages and replies on one stream: sends the messages that are due and checks the replies.
 
 use std::future::poll_fn;
 use std::io;
@@ -8,32 +8,34 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
-use super::account::{ClientAccount, InFlightMessage};
+use super::account::ClientAccount;
 use super::dial::describe;
 use super::dispatcher::{Dispatch, Dispatcher, DueMessage, ExchangeEnd};
 use super::reply::{ReplyCheck, ReplyChecker, ReplyFault, excerpt};
-use crate::message::ExpectedReply;
+use crate::message::{ExpectedReply, MessageHeader};
 use crate::statistics::{MessageOutcome, SkipReason};
 
-/// Bytes of settled messages at the front of the buffer, before the others are moved to the front.
+/// The number of bytes of settled messages that may accumulate at the front of the buffer. At this
+/// number the others are moved to the front.
 const SPENT_BYTES_MAX: usize = 64 * 1024;
 
 /// The exchange on one stream connection of a client.
 ///
 /// One buffer holds all messages in flight, so nothing is allocated per message. The clock is read
-/// once per received packet. That time counts as the end of all replies in the packet. If there was
-/// only one reply, it is also the start of the next message.
+/// once per received packet, and this time counts as the end of all replies in the packet. If the
+/// packet has only one reply, the time is also the start of the next message.
 pub(super) struct StreamExchange<'account, S> {
     stream: S,
     account: &'account mut ClientAccount,
     replies: ReplyChecker,
-    /// The messages in flight: `answered..sent` was written, the rest is not.
+    /// The bytes of the messages in flight: `answered..sent` was written, and the rest was not.
     outgoing: Vec<u8>,
+    header: MessageHeader,
     answered: usize,
     sent: usize,
-    /// The stream may have buffered bytes, as TLS does.
+    /// Whether the stream may hold buffered bytes, as TLS does.
     unflushed: bool,
-    /// The expected reply, if it is not the message.
+    /// The expected reply, if it differs from the message.
     expected: Vec<u8>,
     dispatcher: Dispatcher,
 }
@@ -58,6 +60,7 @@ where
             stream,
             replies: ReplyChecker::new(size, settings.depth.get() as usize, &settings.expect),
             outgoing: Vec::with_capacity(size),
+            header: MessageHeader::default(),
             answered: 0,
             sent: 0,
             unflushed: false,
@@ -79,12 +82,13 @@ where
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<ExchangeEnd, ExchangeFailure>> {
         // The wake-up carries no timestamp, so the clock is read again on the next use.
-        self.dispatcher.now = None;
+        self.dispatcher.forget_time();
         loop {
             if let Some(end) = self.begin_due_messages(cx) {
                 return Poll::Ready(Ok(end));
             }
-            // A server that accepts no more data may have sent the reason, so it is read first.
+            // A server that accepts no more data may have sent the reason. So this reads before it
+            // handles the error.
             let broken = match self.poll_send(cx) {
                 Poll::Ready(Err(error)) => Some(error),
                 Poll::Ready(Ok(())) | Poll::Pending => None,
@@ -121,7 +125,8 @@ where
     fn begin(&mut self, message: DueMessage) {
         let settings = self.account.worker.settings();
         let before = self.outgoing.len();
-        settings.plan.push_message(self.account.index, message.number, &mut self.outgoing);
+        let (client, number) = (self.account.index, message.number);
+        settings.plan.push_next(&mut self.header, client, number, &mut self.outgoing);
         let length = self.outgoing.len() - before;
         self.dispatcher.begin(self.account, message, length);
     }
@@ -142,17 +147,19 @@ where
         Poll::Ready(Ok(()))
     }
 
-    /// Ready when at least one message was answered.
+    /// Receives bytes, and is ready when at least one message was answered.
     fn poll_answers(
         &mut self,
         cx: &mut Context<'_>,
         broken: bool,
     ) -> Poll<Result<(), ExchangeFailure>> {
         loop {
-            let answered = self.check()?;
+            let answered = if self.replies.is_empty() { 0 } else { self.check()? };
             if answered > 0 {
                 // Checking several replies took time, so the clock is read again.
-                self.dispatcher.now = self.dispatcher.now.filter(|_| answered == 1);
+                if answered > 1 {
+                    self.dispatcher.forget_time();
+                }
                 return Poll::Ready(Ok(()));
             }
             if self.account.in_flight.is_empty() && !self.replies.is_empty() {
@@ -162,9 +169,10 @@ where
             match ready!(self.poll_receive(cx)) {
                 Ok(count @ 1..) => {
                     self.replies.fill(count);
-                    self.dispatcher.now = Some(Instant::now());
+                    self.dispatcher.read_clock();
                 }
-                // A reset is reported once. If the write reported it, the read returns a plain end.
+                // The system reports a reset only once. If a write has reported it, the read
+                // returns the end of the stream.
                 Ok(0) if broken => return Poll::Pending,
                 Ok(0) => return Poll::Ready(Err(ExchangeFailure::Closed)),
                 Err(error) => return Poll::Ready(Err(ExchangeFailure::Broken(error))),
@@ -173,8 +181,14 @@ where
     }
 
     /// Returns the number of messages that the received bytes answer.
-    fn check(&mut self) -> Result<u32, ExchangeFailure> {
+    fn check(&mut self) -> Result<usize, ExchangeFailure> {
         let mut answered = 0;
+        if self.replies.is_verbatim() {
+            answered = self.settle_echoed();
+            if self.replies.is_verbatim() {
+                return Ok(answered);
+            }
+        }
         while let Some(&message) = self.account.in_flight.front() {
             let settings = self.account.worker.settings();
             let end = self.answered + message.length - settings.plan.eol().as_str().len();
@@ -188,7 +202,7 @@ where
                 _ => &self.outgoing[self.answered..end],
             };
             match self.replies.check(&settings.expect, text) {
-                ReplyCheck::Correct => self.settle(&message),
+                ReplyCheck::Correct => self.settle(1, message.length),
                 ReplyCheck::Wrong(fault) => return Err(ExchangeFailure::Wrong(fault)),
                 ReplyCheck::Incomplete => break,
             }
@@ -197,12 +211,30 @@ where
         Ok(answered)
     }
 
-    fn settle(&mut self, message: &InFlightMessage) {
+    /// Settles the messages that came back byte for byte, and returns their number.
+    fn settle_echoed(&mut self) -> usize {
+        let equal = self.replies.echoed(&self.outgoing[self.answered..]);
+        let (mut messages, mut bytes) = (0, 0);
+        for message in &self.account.in_flight {
+            if bytes + message.length > equal {
+                break;
+            }
+            messages += 1;
+            bytes += message.length;
+        }
+        if messages > 0 {
+            self.replies.take_echoed(bytes);
+            self.settle(messages, bytes);
+        }
+        messages
+    }
+
+    /// Settles the oldest messages, `bytes` together, as answered correctly.
+    fn settle(&mut self, messages: usize, bytes: usize) {
         let now = self.dispatcher.now();
-        self.account.in_flight.pop_front();
-        self.account.reply(message, now);
+        self.account.reply_to_oldest(messages, now);
         self.dispatcher.settle(self.account, now);
-        self.answered += message.length;
+        self.answered += bytes;
         if self.account.in_flight.is_empty() && self.sent == self.outgoing.len() {
             self.outgoing.clear();
             (self.answered, self.sent) = (0, 0);
@@ -219,9 +251,10 @@ where
         Poll::Ready(Ok(room.filled().len()))
     }
 
-    /// Fails all messages in flight: the oldest one for this reason, the others as a consequence.
+    /// Fails all messages in flight: the oldest one because of `failure`, the others because the
+    /// connection ends.
     fn fail(&mut self, failure: ExchangeFailure) -> SkipReason {
-        let now = Instant::now();
+        let now = self.dispatcher.read_clock();
         let outcome = failure.outcome();
         let example = (outcome == MessageOutcome::Wrong).then(|| self.compare());
         let reason = self.describe(failure);
@@ -278,7 +311,7 @@ impl ExchangeFailure {
             Self::Broken(error) if error.kind() == io::ErrorKind::ConnectionReset => {
                 MessageOutcome::Reset
             }
-            // A broken pipe means that the peer had closed the connection before.
+            // A broken pipe means that the peer had already closed the connection.
             Self::Closed | Self::Broken(_) => MessageOutcome::Lost,
         }
     }

@@ -38,10 +38,10 @@ async fn worker(settings: LoadSettings) -> Arc<LoadWorker> {
         settings,
     };
     context.start.arrive();
-    Arc::new(LoadWorker::new(Arc::new(context), Precision::Tick))
+    Arc::new(LoadWorker::new(Arc::new(context), Precision::Tick, None))
 }
 
-/// One client against `server` over a pipe that holds `pipe` bytes.
+/// Runs one client against `server` over a pipe that holds `pipe` bytes.
 async fn run_job<F>(
     worker: &Arc<LoadWorker>,
     pipe: usize,
@@ -106,7 +106,7 @@ async fn a_silent_server_times_out() {
     let record = run(settings(Some(10), 16), 64, |there| async move {
         echo(there, 48).await;
     });
-    // The fourth message is lost, because the echo has ended.
+    // The fourth message is lost, because the server has closed the connection.
     assert_eq!(record.await.ledger.lost(), 1);
 
     let record = run(settings(Some(10), 16), 64, |mut there| async move {
@@ -150,7 +150,7 @@ async fn reports_the_last_line_before_a_close_as_the_reason() {
     assert!(reason.ends_with("its last line was \"Server is busy.\""), "{reason}");
 }
 
-/// A server that answers twice: the second reply is checked against the next message.
+/// If a server answers twice, the second reply is checked against the next message.
 #[tokio::test(start_paused = true)]
 async fn a_stale_reply_is_wrong() {
     let record = run(settings(Some(10), 16), 64, |there| async move {
@@ -240,7 +240,7 @@ async fn the_warm_up_is_counted_separately() {
     assert_eq!(record.series.intervals().len(), 3);
 }
 
-/// A server that answers every message at once, but pauses for half a second once per second.
+/// Serves a stream and answers every message at once, but pauses for half a second once per second.
 async fn stall(there: DuplexStream) {
     let begin = Instant::now();
     let mut there = BufReader::new(there);
@@ -255,11 +255,14 @@ async fn stall(there: DuplexStream) {
     }
 }
 
-/// Coordinated omission: 200 messages per second for 10 s, and a server that answers none in the
-/// first half of each second and all of them in its middle. Of each 200 messages, the one intended
-/// for i × 5 ms (i < 100) is answered after 500 − i × 5 ms. So half of all take no time, and a
-/// message takes longer than t with probability (500 ms − t) / 1 s: p90 is 400 ms, p99 is 490 ms.
-/// Measured from the time of sending, only one message of each second waits at all, because the
+/// Coordinated omission. The plan has 200 messages per second for 10 s. The server answers no
+/// message in the first half of each second, and all waiting messages at its middle.
+///
+/// The message that is intended for i × 5 ms (i < 100) has a latency of 500 − i × 5 ms, and the
+/// other half of the messages take no time. So the latency is longer than t with probability (500
+/// ms − t) / 1 s: p90 is 400 ms, and p99 is 490 ms.
+///
+/// Measured from the time of sending, only one message of each second would wait, because the
 /// others are not sent during the stall.
 #[tokio::test(start_paused = true)]
 async fn a_planted_stall_is_seen_at_its_full_length() {
@@ -288,8 +291,8 @@ async fn skips_messages_that_a_stall_has_delayed() {
     settings.late_policy = LatePolicy::Skip;
     let record = run(settings, 1024, stall).await;
     assert_eq!(record.ledger.planned(), 2000);
-    // The first message of each stall waits for its end. Then the message that is due at that time
-    // is sent.
+    // The first message of each stall waits until the stall ends. Then the message that is due at
+    // that time is sent, and the 99 between them are skipped.
     assert_eq!(skipped(&record), [(SkipReason::Late, 10 * 99)]);
     assert_eq!(record.ledger.ok(), 2000 - 990);
 }

@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::dial::Dialer;
+use super::plain_socket::SocketTable;
 use crate::settings::LoadSettings;
 use crate::statistics::{MessageOutcome, RunRecord, SkipReason};
 use echoline::internals::{Alarm, Precision};
@@ -25,13 +26,15 @@ pub(crate) struct RunContext {
     pub(crate) stopped: OnceLock<Instant>,
 }
 
-/// One thread of a run: the state that its clients share.
+/// The state that the clients of one thread share.
 #[derive(Debug)]
 pub(crate) struct LoadWorker {
     pub(crate) context: Arc<RunContext>,
     pub(crate) alarm: Alarm,
-    /// Locked by this thread, and ten times per second by the thread that shows the progress.
-    /// The lock is held for a few additions only.
+    /// The plain sockets of its clients; `None` if the runtime drives them.
+    pub(super) sockets: Option<Arc<SocketTable>>,
+    /// This thread takes the lock for each result, and the thread that shows the progress takes it
+    /// ten times per second. Both hold the lock only for a few additions.
     records: Mutex<PhaseRecords>,
     open: AtomicU32,
     open_max: AtomicU32,
@@ -39,15 +42,15 @@ pub(crate) struct LoadWorker {
     stop_reason: AtomicU8,
 }
 
-/// The records of the warm-up and of the time after it. The intended time of a message decides
-/// where it counts.
+/// The records of the warm-up and of the measured time after it. The intended time of a message
+/// decides to which of them it belongs.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PhaseRecords {
     pub(crate) warm_up: RunRecord,
     pub(crate) measured: RunRecord,
-    /// The time of the last correct reply, from the start of the measuring.
+    /// The time of the last correct reply, from the start of the measured time.
     pub(crate) last_reply: Duration,
-    /// The time of the last failure, from the start of the measuring.
+    /// The time of the last failure, from the start of the measured time.
     pub(crate) last_failure: Duration,
 }
 
@@ -64,19 +67,20 @@ impl PhaseRecords {
     }
 }
 
-/// Why the clients of a worker were stopped.
+/// The reason why the clients of a worker were stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StopReason {
-    /// They were not stopped.
+    /// The clients were not stopped.
     NotStopped,
-    /// The plan and the grace after it are over.
+    /// The plan and the grace period after it are over.
     GraceOver,
     /// The run was aborted.
     Aborted,
 }
 
 impl StopReason {
-    /// Returns the outcome of messages in flight, and the reason why the others are not sent.
+    /// Returns the outcome of messages in flight, and the reason for which unsent messages are
+    /// skipped.
     pub(crate) fn account(self) -> (MessageOutcome, SkipReason) {
         match self {
             Self::GraceOver => (MessageOutcome::TimedOut, SkipReason::Overdue),
@@ -86,10 +90,15 @@ impl StopReason {
 }
 
 impl LoadWorker {
-    pub(crate) fn new(context: Arc<RunContext>, precision: Precision) -> Self {
+    pub(crate) fn new(
+        context: Arc<RunContext>,
+        precision: Precision,
+        sockets: Option<Arc<SocketTable>>,
+    ) -> Self {
         Self {
             context,
             alarm: Alarm::new(precision),
+            sockets,
             records: Mutex::default(),
             open: AtomicU32::new(0),
             open_max: AtomicU32::new(0),
@@ -98,15 +107,18 @@ impl LoadWorker {
         }
     }
 
+    #[inline]
     pub(crate) fn settings(&self) -> &LoadSettings {
         &self.context.settings
     }
 
+    #[inline]
     pub(crate) fn records(&self) -> MutexGuard<'_, PhaseRecords> {
-        // No panic can interrupt a count, so a panicking client leaves a consistent record.
+        // No code that holds the lock can panic, so the record stays consistent if a client panics.
         self.records.lock().ignore_poison()
     }
 
+    #[inline]
     pub(crate) fn is_running(&self) -> bool {
         self.context.stop.phase() == Phase::Running
     }
@@ -123,7 +135,7 @@ impl LoadWorker {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// Returns the most connections that were open at the same time.
+    /// Returns the largest number of connections that were open at the same time.
     pub(crate) fn open_max(&self) -> u32 {
         self.open_max.load(Ordering::Relaxed)
     }
@@ -161,8 +173,8 @@ impl Drop for OpenConnection {
     }
 }
 
-/// The common start of all clients. It comes when each of them has its connection, or has failed to
-/// open it.
+/// The common start of all clients. The run starts when each client has opened its connection, or
+/// has failed to open it.
 #[derive(Debug)]
 pub(crate) struct StartBarrier {
     missing: AtomicU32,
@@ -175,20 +187,21 @@ impl StartBarrier {
         Self { missing: AtomicU32::new(clients), at: OnceLock::new(), changed: Notify::new() }
     }
 
-    /// Notes that a client is ready. Each client must call this once.
+    /// Counts a client as ready. Each client must call this once.
     pub(crate) fn arrive(&self) {
         if self.missing.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.open();
         }
     }
 
-    /// Starts, even if some clients are not ready.
+    /// Starts the run, even if some clients are not ready.
     pub(crate) fn open(&self) {
         self.at.get_or_init(Instant::now);
         self.changed.notify_waiters();
     }
 
     /// Returns the time of the start; `None` before it.
+    #[inline]
     pub(crate) fn at(&self) -> Option<Instant> {
         self.at.get().copied()
     }

@@ -10,14 +10,14 @@ use crate::message::Template;
 pub struct Expect {
     /// The expected last line of a reply.
     pub reply: ExpectedReply,
-    /// Lines of a reply, at least one. All but the last are ignored.
+    /// The number of lines of a reply, at least one. All lines but the last are ignored.
     pub lines: u32,
-    /// Lines of the greeting at the start of each connection.
+    /// The number of greeting lines at the start of each connection.
     pub greeting_lines: u32,
 }
 
 impl Default for Expect {
-    /// Returns an echo of one line, whose prefix is learnt from the first reply.
+    /// Expects an echo of one line, whose prefix is learnt from the first reply.
     fn default() -> Self {
         Self { reply: ExpectedReply::Echo { prefix: None }, lines: 1, greeting_lines: 0 }
     }
@@ -26,10 +26,10 @@ impl Default for Expect {
 /// The expected line of a reply, without its line end.
 #[derive(Clone, Debug)]
 pub enum ExpectedReply {
-    /// The message after a prefix. Without a prefix, each connection learns it from its first
-    /// reply, and takes up to 16 lines before that for a greeting.
+    /// The message after a prefix. If no prefix is set, each connection learns it from its first
+    /// reply, and treats up to 16 lines before that reply as a greeting.
     Echo {
-        /// The prefix, as `Echo: `.
+        /// The prefix, for example `Echo: `.
         prefix: Option<Vec<u8>>,
     },
     /// The text of a template.
@@ -42,7 +42,7 @@ pub enum ExpectedReply {
     Any,
 }
 
-/// A predicate on a line, and the text in which it is shown.
+/// A predicate on a line, and its name in reports.
 #[derive(Clone)]
 pub struct LinePattern {
     name: String,

@@ -3,19 +3,20 @@
 use std::num::NonZero;
 use std::sync::Arc;
 
-use super::template::{Template, push_letters, push_number};
+use super::header::{BYTES_MAX, MessageHeader};
+use super::template::{Template, push_letters};
 use echoline::Eol;
 use echoline_base::random::Random;
 
-/// The length of the pool that bodies are taken from: a prime, so that a long body does not repeat
-/// in step with the server's buffers.
+/// The length of the pool of letters from which bodies are taken. It is a prime, so that the
+/// repetitions in a long body do not align with the server's buffers.
 const POOL_LETTERS: usize = 4093;
 
 /// All messages of a run: client `c` sends the lines `0`, `1`, `2` ….
 ///
 /// By default, a message has `size` bytes and contains the numbers of its client and of itself,
-/// `17:004:kqXbz…`. No two messages of a run are the same, so a reply that is swapped with another
-/// client's, stale, truncated or corrupted is found.
+/// `17:004:kqXbz…`. No two messages of a run are equal. So the checks find replies that are swapped
+/// between clients, stale, truncated or corrupted.
 ///
 /// ```
 /// use std::num::NonZero;
@@ -34,8 +35,8 @@ const POOL_LETTERS: usize = 4093;
 pub struct Plan {
     clients: NonZero<u32>,
     messages: Option<NonZero<u32>>,
-    /// The number of messages of all clients together, if they share one; else each sends
-    /// `messages`.
+    /// The number of messages of all clients together, if the plan has a total. Otherwise each
+    /// client sends `messages`.
     total: Option<u64>,
     text: MessageText,
     size: usize,
@@ -48,15 +49,15 @@ pub struct Plan {
 enum MessageText {
     /// The numbers of client and message, then random letters up to the plan's size.
     Numbered {
-        /// Digits of the highest client number and of the highest message number: with fixed widths
-        /// no message is a prefix of another.
+        /// The number of digits of the highest client number and of the highest message number.
+        /// With fixed widths, no message is a prefix of another.
         digits: (usize, usize),
-        /// The pool that bodies are taken from, each at another position: generating the letters of
-        /// each message would cost more than the rest of sending it.
+        /// The pool of letters from which bodies are taken, each at another position. Generating
+        /// the letters of each message would cost more time than sending it.
         letters: Arc<[u8]>,
     },
     Template(Template),
-    /// The lines of a file in turn, repeatedly. Each client begins at the line of its number.
+    /// The lines of a file in turn, repeatedly. Client `c` begins at line `c`.
     Lines(Arc<[Vec<u8>]>),
 }
 
@@ -66,28 +67,28 @@ enum MessageText {
 pub enum PlanError {
     /// The numbers that make each message unique do not fit.
     #[error(
-        "{size} bytes are too few for {clients} clients with {messages} messages each: a message \
-         holds both numbers and its line end, so it takes at least {least} bytes"
+        "too small for {clients} clients with {messages} messages each: a message holds both \
+         numbers and its line end, so it takes at least {least} bytes"
     )]
     TooSmall {
         /// The requested size.
         size: usize,
         /// The smallest possible size.
         least: usize,
-        /// Clients of the plan.
+        /// The number of clients.
         clients: u32,
-        /// Messages of each.
+        /// The number of messages of each client.
         messages: u32,
     },
-    /// No line to send.
+    /// There is no line to send.
     #[error("it contains no message: write one on each line")]
     NoLines,
 }
 
 impl Plan {
-    /// Creates a plan of `messages` lines of `size` bytes, line end included, for each of
-    /// `clients`. Without a number of messages, clients send for as long as the run lasts, at most
-    /// 2^32 each.
+    /// Creates a plan in which each of `clients` sends `messages` lines of `size` bytes, line end
+    /// included. Without a number of messages, clients send until the run ends, at most 2^32
+    /// messages each.
     ///
     /// # Errors
     /// [`PlanError::TooSmall`] if the numbers of client and message do not fit in `size` bytes.
@@ -126,7 +127,7 @@ impl Plan {
         Self { clients, messages, total: None, text, size, eol, seed }
     }
 
-    /// Returns a plan of these lines, given without their line ends, in turn.
+    /// Returns a plan that sends `lines` in turn. They have no line ends.
     ///
     /// # Errors
     /// [`PlanError::NoLines`] if `lines` is empty.
@@ -142,8 +143,9 @@ impl Plan {
         Ok(Self { clients, messages, total: None, text, size, eol, seed: 0 })
     }
 
-    /// Distributes `total` messages evenly over all clients; the first clients send one more if it
-    /// cannot be divided. No client sends more than before.
+    /// Distributes `total` messages evenly over all clients. If `total` is not a multiple of the
+    /// number of clients, the first clients send one message more. No client sends more than the
+    /// plan allowed before.
     #[must_use]
     pub fn with_total(mut self, total: u64) -> Self {
         self.total = Some(total);
@@ -166,7 +168,8 @@ impl Plan {
         Some(u32::try_from(own).map_or(messages, |own| own.min(messages)))
     }
 
-    /// Returns the most messages that a client sends; `None` if only time ends the run.
+    /// Returns the maximum number of messages that a client sends; `None` if only time ends the
+    /// run.
     #[must_use]
     pub fn messages(&self) -> Option<u32> {
         self.messages.map(NonZero::get)
@@ -215,17 +218,25 @@ impl Plan {
 
     /// Appends message `number` of `client`, its line end included.
     pub fn push_message(&self, client: u32, number: u32, message: &mut Vec<u8>) {
+        self.push_next(&mut MessageHeader::default(), client, number, message);
+    }
+
+    /// Appends a message, as [`push_message`](Self::push_message) does. It costs less if `header`
+    /// was used for the message before.
+    #[inline]
+    pub(crate) fn push_next(
+        &self,
+        header: &mut MessageHeader,
+        client: u32,
+        number: u32,
+        message: &mut Vec<u8>,
+    ) {
         match &self.text {
             MessageText::Numbered { digits, letters } => {
-                let end = message.len() + self.size - self.eol.as_str().len();
-                push_number(client, digits.0, message);
-                message.push(b':');
-                push_number(number, digits.1, message);
-                if message.len() < end {
-                    message.push(b':');
-                }
                 let position = Random::new(self.seed, client, number).next_u64();
-                push_letters_of(letters, position, end - message.len(), message);
+                let header = header.text(client, number, *digits);
+                self.push_numbered(header, *digits, letters, position, message);
+                return;
             }
             MessageText::Template(template) => template.write(self.seed, client, number, message),
             MessageText::Lines(lines) => {
@@ -235,6 +246,33 @@ impl Plan {
         }
         message.extend_from_slice(self.eol.as_str().as_bytes());
     }
+
+    /// Appends a header, letters from the position that the random number `position` selects, and
+    /// a line end.
+    #[inline]
+    fn push_numbered(
+        &self,
+        header: &[u8; BYTES_MAX],
+        digits: (usize, usize),
+        letters: &[u8],
+        position: u64,
+        message: &mut Vec<u8>,
+    ) {
+        let start = message.len();
+        let text = self.size - self.eol.as_str().len();
+        // The last colon is left out if there is no room.
+        let header_bytes = (digits.0 + digits.1 + 2).min(text);
+        message.reserve(self.size + BYTES_MAX);
+        // All of its bytes, because a copy of a constant length is cheaper.
+        message.extend_from_slice(header);
+        message.truncate(start + header_bytes);
+        // The letters also fill the place of the line end, because an append costs more.
+        push_letters_of(letters, position, self.size - header_bytes, message);
+        match (&mut message[start + text..], self.eol) {
+            ([lf], Eol::Lf) => *lf = b'\n',
+            (eol, _) => eol.copy_from_slice(self.eol.as_str().as_bytes()),
+        }
+    }
 }
 
 fn count_digits(number: u32) -> usize {
@@ -243,16 +281,18 @@ fn count_digits(number: u32) -> usize {
 
 /// Appends `count` letters of `pool`, from the position that the random number `position` selects,
 /// wrapping around.
+#[inline]
 fn push_letters_of(pool: &[u8], position: u64, mut count: usize, bytes: &mut Vec<u8>) {
-    // The upper half of the product is below the length, and cheaper than a remainder.
+    // The upper 64 bits of the product are less than the length. Computing them is cheaper than a
+    // remainder.
     let position = (u128::from(position) * pool.len() as u128) >> u64::BITS;
     let mut rest = &pool[position as usize..];
-    while count > 0 {
-        let wanted = count.min(rest.len());
-        bytes.extend_from_slice(&rest[..wanted]);
-        count -= wanted;
+    while count > rest.len() {
+        bytes.extend_from_slice(rest);
+        count -= rest.len();
         rest = pool;
     }
+    bytes.extend_from_slice(&rest[..count]);
 }
 
 #[cfg(test)]

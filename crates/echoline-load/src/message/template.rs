@@ -2,10 +2,11 @@
 
 use std::fmt::Write;
 
+use super::header::write_number;
 use echoline_base::random::Random;
 
-/// The letters of a message's body: 32, so that five random bits select one. No white space, which
-/// a line server would strip.
+/// The letters of a message's body. There are 32 of them, so that five random bits select one. None
+/// is white space, because a line server would strip it.
 const LETTERS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyzABCDEF";
 
 /// The number of letters of `{random}`.
@@ -40,7 +41,7 @@ enum TemplatePart {
     Random,
 }
 
-/// The error of a text that is no [`Template`]; its message says what to write instead.
+/// The error for a text that is not a [`Template`]. Its message names the correct form.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TemplateError {
@@ -89,19 +90,9 @@ impl Template {
 }
 
 fn push_decimal(number: u32, message: &mut Vec<u8>) {
-    let width = number.checked_ilog10().unwrap_or(0) as usize + 1;
-    push_number(number, width, message);
-}
-
-/// Appends `number` with leading zeros. Hand-written, because `write!` costs more than the rest of
-/// a short message.
-pub(crate) fn push_number(mut number: u32, width: usize, bytes: &mut Vec<u8>) {
-    let start = bytes.len();
-    bytes.resize(start + width, b'0');
-    for digit in bytes[start..].iter_mut().rev() {
-        *digit = b'0' + (number % 10) as u8;
-        number /= 10;
-    }
+    let start = message.len();
+    message.resize(start + number.checked_ilog10().unwrap_or(0) as usize + 1, b'0');
+    write_number(number, &mut message[start..]);
 }
 
 /// Appends `count` random letters.
@@ -170,7 +161,7 @@ fn placeholder(name: &str) -> Result<TemplatePart, TemplateError> {
     }
 }
 
-/// Appends the byte of the escape after a backslash, and returns the text after it.
+/// Parses the escape after a backslash, and appends its byte. Returns the text after the escape.
 fn escape<'text>(rest: &'text str, bytes: &mut Vec<u8>) -> Result<&'text str, TemplateError> {
     let unknown = |letters: usize| {
         TemplateError::UnknownEscape(rest.chars().take(letters).collect::<String>())

@@ -1,21 +1,23 @@
 //! Line charts as SVG for a page. Pure.
 //!
-//! The style sheet of the page recognises each colour by its value, and sets its shade in light and
-//! in dark mode. Without a style sheet the values are used.
+//! The style sheet of the page selects elements by the value of their colour, and replaces the
+//! colour in light and in dark mode. Without a style sheet the original colours are shown.
 
 use std::ops::Range;
 
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
 use plotters::prelude::*;
 
-/// Units of the drawing per pixel. The library draws at whole units only, so small ones are more
-/// exact.
+/// Units of the drawing per pixel. The library rounds positions to whole units, so smaller units
+/// are more exact.
 const FINE: i32 = 4;
 
-/// The most points that are marked by dots. Without dots a run of one second would show nothing.
+/// The maximum number of points in a line that are marked by dots. Without a dot, a line of only
+/// one point would be invisible.
 const MARKED_MAX: usize = 40;
 
-/// Two sizes of the same chart; the page shows the one that fits, so that text stays readable.
+/// The two sizes of each chart. The page shows the size that fits the screen, so that text stays
+/// readable.
 const WIDE: ChartSize = ChartSize { width: 760, height: 280, ticks: 8 };
 const NARROW: ChartSize = ChartSize { width: 360, height: 250, ticks: 4 };
 
@@ -25,11 +27,11 @@ const GRID: RGBColor = RGBColor(0xd8, 0xdc, 0xe2);
 /// The meaning of a line, which determines its colour in all charts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LineRole {
-    /// Typical values: medians, correct replies, service time.
+    /// A line of typical values: medians, correct replies, service time.
     Usual,
-    /// High values: high percentiles, latency.
+    /// A line of high values: high percentiles, latency.
     Tail,
-    /// Bounds of the other lines: the maximum, sent messages.
+    /// A line above the other lines, such as the maximum or the sent messages.
     Frame,
     /// Failures.
     Bad,
@@ -84,11 +86,12 @@ impl ChartLine {
 /// The scale of an axis.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Axis {
-    /// Equal steps, from zero.
+    /// The axis starts at zero and has equal steps.
     Linear(fn(f64) -> String),
-    /// Seconds from the start to this end, so that the charts of a run are aligned.
+    /// Seconds from the start of the run to this value. It is the same for all charts of a run, so
+    /// they are aligned.
     Seconds(f64),
-    /// Equal factors, with steps at 1, 2, 5.
+    /// Equal distances stand for equal factors. The steps are at 1, 2 and 5.
     Logarithmic(fn(f64) -> String),
     /// The share of samples beyond a percentile, `-log10(1 - q)`. Each further nine of the
     /// percentile has the same width.
@@ -147,13 +150,13 @@ impl LineChart {
             .x_label_area_size(pixels(28))
             .y_label_area_size(pixels(64))
             .build_cartesian_2d(x, y)?;
-        // The library draws fonts smaller by this factor.
+        // The factor corrects the library, which draws fonts too small.
         let font = ("sans-serif", f64::from(pixels(12)) * 1.24).into_font().color(&INK);
         context
             .configure_mesh()
             .light_line_style(TRANSPARENT)
             .bold_line_style(GRID.stroke_width(FINE.unsigned_abs()))
-            // Room between the drawing and its labels.
+            // The space between the drawing and its labels.
             .set_all_tick_mark_size(pixels(6))
             .axis_style(GRID.stroke_width(FINE.unsigned_abs()))
             .label_style(font)
@@ -231,7 +234,7 @@ impl AxisScale {
         }
         let ends = low..high;
         if ticks.len() > count + 2 {
-            // Only 1, 10, 100 … stay. Of three neighbouring ticks at least one is a power of ten.
+            // Keeps only powers of ten. At least one of three neighbouring ticks is a power of ten.
             ticks.retain(|tick| (tick.log10() - tick.log10().round()).abs() < 1e-6);
         }
         let ticks = ticks.into_iter().map(|value| (value, label(value))).collect();

@@ -1,8 +1,9 @@
 //! Compares runs before and after a change. Pure.
 //!
-//! The unit of comparison is the run. The samples of a run depend on one another (one busy moment
-//! slows thousands of them), so pooling them would make random differences look significant. Each
-//! run counts once per metric, and the groups are compared by the test in [`rank`].
+//! The unit of comparison is the run. The samples of a run depend on one another, because one busy
+//! moment slows thousands of them. If all samples were pooled, random differences would look
+//! significant. Each run counts once per metric, and the groups are compared by the test in
+//! [`rank`].
 
 use crate::report::{LoadReport, LoopMode};
 use crate::statistics::{Percentile, rank};
@@ -11,7 +12,7 @@ use crate::verdict::Metric;
 /// The significance level.
 const ALPHA: f64 = 0.05;
 
-/// The most runs of one side.
+/// The maximum number of runs on one side.
 pub(crate) const RUNS_MAX: usize = rank::GROUP_MAX;
 
 /// A comparison of runs before and after a change, metric by metric.
@@ -19,7 +20,7 @@ pub(crate) const RUNS_MAX: usize = rank::GROUP_MAX;
 pub struct RunComparison {
     /// The difference in each metric.
     pub differences: Vec<Difference>,
-    /// Settings that differ: name, value before, value after.
+    /// The settings that differ: the name, the value before, and the value after the change.
     pub settings: Vec<(String, String, String)>,
     /// The number of runs on each side that the test needs, if there were fewer.
     pub runs_needed: Option<usize>,
@@ -43,13 +44,13 @@ pub struct Difference {
 /// The verdict on a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChangeVerdict {
-    /// Significantly worse by more than the tolerance.
+    /// The metric is significantly worse, by more than the tolerance.
     Worse,
-    /// Significantly better by more than the tolerance.
+    /// The metric is significantly better, by more than the tolerance.
     Better,
-    /// Not significantly different, or by no more than the tolerance.
+    /// The difference is not significant, or is within the tolerance.
     Same,
-    /// Too few runs or samples.
+    /// There are too few runs or samples.
     Unknown,
 }
 

@@ -90,8 +90,8 @@ mod tests {
         assert_eq!(lines[2][column("p99.9_ns")], "");
     }
 
-    /// Issue 11, item 38: each row contains when it began. The column follows the others, so that
-    /// readers that count columns still find those.
+    /// Issue 11, item 38: each row contains the time at which its interval began. The column is the
+    /// last one, so that readers that count columns still find the others.
     #[test]
     fn regression_rows_have_wall_clock_time() {
         let mut report = sample::open();

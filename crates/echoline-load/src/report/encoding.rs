@@ -1,5 +1,5 @@
-//! Text encodings of report files. Histograms: HdrHistogram's V2 encoding, deflated, in base64, as
-//! every HdrHistogram tool reads and writes it. Wall-clock times: RFC 3339. Pure.
+//! The text encodings of report files. Histograms use the compressed V2 encoding of HdrHistogram in
+//! base64, which every HdrHistogram tool reads and writes. Wall-clock times use RFC 3339. Pure.
 //!
 //! The input is untrusted: it is decompressed up to a limit and validated before the library
 //! decodes it.
@@ -17,18 +17,18 @@ use std::time::Duration;
 const DEFLATED_COOKIE: u32 = 0x1c84_9314;
 const PLAIN_COOKIE: u32 = 0x1c84_9313;
 
-/// Bytes before the counts of a plain histogram.
+/// The number of bytes before the counts of a plain histogram.
 const HEADER: usize = 40;
 
-/// The most bytes of a plain histogram: 64 bits of range with three digits are 55,000 counts, of up
-/// to nine bytes each.
+/// The maximum size of a plain histogram in bytes. With three digits, a range of 64 bits needs
+/// 55,000 counts of up to nine bytes each.
 const PLAIN_MAX: usize = HEADER + 9 * 56 * 1024;
 
-/// The most samples of a histogram: the largest number in JSON, and more than a year at a hundred
-/// million per second.
+/// The maximum number of samples of a histogram. It is the largest number that JSON readers
+/// represent exactly, and is enough for two years at a hundred million samples per second.
 const SAMPLES_MAX: u64 = 1 << 53;
 
-/// Encodes a histogram: V2, deflated, base64.
+/// Encodes a histogram in format V2, compresses it, and encodes the result in base64.
 pub(super) fn encode<C: Counter>(histogram: &Histogram<C>) -> String {
     let mut bytes = Vec::new();
     V2DeflateSerializer::new()
@@ -37,8 +37,8 @@ pub(super) fn encode<C: Counter>(histogram: &Histogram<C>) -> String {
     BASE64.encode(bytes)
 }
 
-/// Decodes a histogram with `digits` significant digits that begins at 1. It resizes itself, so
-/// that any other of its kind can be added.
+/// Decodes a histogram whose lowest value is 1, with `digits` significant digits. The result
+/// resizes itself, so that other histograms can be added to it.
 pub(super) fn decode<C: Counter>(text: &str, digits: u8) -> Result<Histogram<C>, &'static str> {
     let plain = unpack(text)?;
     check_header(&plain, digits)?;
@@ -85,7 +85,7 @@ fn check_header(plain: &[u8], digits: u8) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Checks the counts: zigzag varints, of which a negative one is a run of zeros.
+/// Checks the counts. They are zigzag varints. A negative number encodes a run of zeros.
 fn check_counts(mut bytes: &[u8]) -> Result<(), &'static str> {
     let mut samples = 0u64;
     while !bytes.is_empty() {
@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn rejects_counts_that_would_panic_or_overflow() {
-        // The most negative count, too many samples, and half a count.
+        // The smallest negative number, too many samples, and an incomplete count.
         let most_negative = [0xff; 9];
         let billions = [[0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x0f]; 9].concat();
         assert_eq!(error(&envelope(&plain(&most_negative))), "its counts are too large");

@@ -1,8 +1,8 @@
-//! The histograms as an interval log of HdrHistogram, version 1.3, for its plotters and analysers.
+//! The histograms as an interval log of HdrHistogram, version 1.3, for plotting and analysis tools.
 //!
-//! Lines with a tag are histograms of the whole run, with three digits: `latency`, `service`,
-//! `connect`, `handshake`, `lag`, `timed_out` …. Lines without a tag are the latency of each
-//! interval, with two digits.
+//! Lines with a tag such as `latency`, `service` or `lag` contain histograms of the whole run, with
+//! three significant digits. Lines without a tag contain the latency of each interval, with two
+//! digits.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -20,13 +20,14 @@ const LEGEND: &str = "\"StartTimestamp\",\"Interval_Length\",\"Interval_Max\",\
                       \"Interval_Compressed_Histogram\"\n";
 
 impl LoadReport {
-    /// Returns the histograms as an interval log: values in nanoseconds, times from the start of
-    /// the measuring.
+    /// Returns the histograms as an interval log. Values are in nanoseconds, and times count from
+    /// the start of the measured time.
     #[must_use]
     pub fn to_hdr_log(&self) -> String {
         let written = "a vector takes all bytes, and counts come from a u64 below 2^63";
         let (builder, mut serializer) = (self.log_builder(), V2DeflateSerializer::new());
-        // The writer writes no legend, so the header is written separately to find its end.
+        // The library writes no legend. So the header is written separately, and the legend is
+        // inserted after it.
         let mut header = Vec::new();
         drop(builder.begin_log_with(&mut header, &mut serializer).expect(written));
         let mut log = Vec::new();

@@ -1,5 +1,5 @@
-//! The report as one HTML page without network access or scripts, in light and dark, wide and
-//! narrow. The template `templates/load-report.html` escapes everything.
+//! The report as one HTML page, which needs no network access and no scripts. It supports light and
+//! dark mode and narrow screens. The template `templates/load-report.html` escapes everything.
 
 use std::time::Duration;
 
@@ -89,7 +89,7 @@ impl LoadReport {
             is_open: self.settings.mode == LoopMode::Open,
             key_figures: self.key_figures(),
             figures: self.figures(),
-            times: time_rows(&self.record)
+            times: time_rows(&self.record, &self.settings.percentiles)
                 .into_iter()
                 .map(|(name, times)| time_row(name, &times, percentiles))
                 .collect(),
@@ -122,7 +122,8 @@ impl LoadReport {
                 .collect(),
         };
         let page = page.render().expect("every value of the page can be written into a text");
-        // Askama escapes markup; this escapes characters that reorder the text around them.
+        // Askama escapes markup, and this call escapes characters that reorder the text around
+        // them.
         printable_lines(&page).into_owned()
     }
 
@@ -171,7 +172,7 @@ impl LoadReport {
 
     fn figures(&self) -> Vec<ChartSection> {
         let mut figures = vec![self.percentile_curve()];
-        // One point would repeat the figures above.
+        // With a single point, the charts would only repeat the figures above.
         if self.elapsed >= 2 * self.record.series.length() {
             figures.extend([self.latency_over_time(), self.rates()]);
         }
@@ -274,8 +275,8 @@ impl LoadReport {
         let intervals = self.record.series.intervals();
         let points = intervals.iter().enumerate().filter_map(|(index, interval)| {
             let start = index as f64 * length;
-            // The last interval may be cut short. Its rate is that of its actual length, and
-            // omitted if that is too short.
+            // The last interval may be incomplete. Its rate is computed from its actual length, and
+            // omitted if that length is too short.
             let covered = (self.elapsed.as_secs_f64() - start).min(length);
             let is_telling = covered >= length / 4.0 || (index == 0 && covered > 0.0);
             is_telling.then(|| (start, Some(count(interval) as f64 / covered)))
@@ -298,7 +299,7 @@ fn figure(
     ChartSection { title, caption, legend, svg: LineChart { label, x, y, lines }.svg() }
 }
 
-/// Returns the percentiles with at least ten samples beyond.
+/// Returns the curve of the percentiles that have at least ten samples beyond them.
 fn curve(name: &str, role: LineRole, times: &DurationHistogram) -> ChartLine {
     let points = (0..).map(|step| f64::from(step) / CURVE_STEPS).map_while(|x| {
         let percentile = Percentile::new(100.0 * (1.0 - 10f64.powf(-x)))?;

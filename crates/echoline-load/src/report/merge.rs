@@ -1,5 +1,5 @@
-//! Merges the reports of several machines. Pure and exact: histograms and counts are added,
-//! percentiles are never averaged.
+//! Merges the reports of several machines. Pure. The result is exact, because histograms and counts
+//! are added and percentiles are never averaged.
 
 use std::time::Duration;
 
@@ -13,7 +13,8 @@ const OVERLAP_MIN: f64 = 0.9;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MergeError {
-    /// Open and closed loop are mixed: latency and service time cannot be added.
+    /// One report is of an open loop and the other of a closed loop: latency and service time
+    /// cannot be added.
     #[error("an open loop and a closed loop cannot be merged: they measure different things")]
     Modes,
     /// A search is not one run.
@@ -27,7 +28,7 @@ pub enum MergeError {
          be added"
     )]
     NotConcurrent {
-        /// From the end of one to the start of the other.
+        /// The time from the end of one run to the start of the other.
         gap: Duration,
     },
 }
@@ -35,12 +36,12 @@ pub enum MergeError {
 impl LoadReport {
     /// Merges the report of another machine that ran at the same time.
     ///
-    /// Counts, histograms, clients and planned rates are added; the time is that of the longer run.
-    /// If the runs overlapped for less than nine tenths of the shorter, the report gets a warning.
-    /// Reports without a start time count as concurrent.
+    /// Counts, histograms, clients and planned rates are added. The measured time is that of the
+    /// longer run. If the runs overlapped for less than nine tenths of the shorter, the report gets
+    /// a warning. Reports without a start time count as concurrent.
     ///
     /// # Errors
-    /// [`MergeError`] if the sum would mean nothing; then the report is unchanged.
+    /// [`MergeError`] if the sum would have no meaning. The report is then unchanged.
     pub fn merge(&mut self, other: &Self) -> Result<(), MergeError> {
         let partly = self.check_concurrent(other)?;
         self.settings.merge(&other.settings);
@@ -55,11 +56,12 @@ impl LoadReport {
         Ok(())
     }
 
-    /// Merges the report of another run that came before or after. The times are added and the
-    /// higher planned rate is kept. The report gets a warning that the runs were not concurrent.
+    /// Merges the report of another run that took place before or after this one. The measured
+    /// times are added, and the higher planned rate is kept. The report gets a warning that the
+    /// runs were not concurrent.
     ///
     /// # Errors
-    /// [`MergeError`] if the sum would mean nothing; then the report is unchanged.
+    /// [`MergeError`] if the sum would have no meaning. The report is then unchanged.
     pub fn merge_sequential(&mut self, other: &Self) -> Result<(), MergeError> {
         self.check_kind(other)?;
         self.settings.merge(&other.settings);
@@ -67,7 +69,7 @@ impl LoadReport {
             self.settings.rate.zip(other.settings.rate).map(|(mine, theirs)| mine.max(theirs));
         let durations = self.settings.duration.zip(other.settings.duration);
         self.settings.duration = durations.map(|(mine, theirs)| mine + theirs);
-        // The seconds of the series have no common start.
+        // The intervals of the series no longer have a common start.
         self.measuring_began = None;
         self.elapsed += other.elapsed;
         let mut record = other.record.clone();
@@ -112,7 +114,7 @@ impl LoadReport {
         self.warnings.extend(warnings.filter(|warnings| !self.warnings.contains(warnings)));
     }
 
-    /// Merges the parts that do not depend on when the runs were; `add` adds their times.
+    /// Merges the parts that do not depend on when the runs took place. `add` combines their times.
     fn merge_rest(&mut self, other: &Self, add: fn(Duration, Duration) -> Duration) {
         if self.started.is_empty() || (!other.started.is_empty() && other.started < self.started) {
             self.started.clone_from(&other.started);
@@ -127,8 +129,11 @@ impl LoadReport {
                 user: mine.user + theirs.user,
                 system: mine.system + theirs.system,
                 elapsed: add(mine.elapsed, theirs.elapsed),
+                polled: mine.polled + theirs.polled,
+                polling_pauses: mine.polling_pauses.saturating_add(theirs.polling_pauses),
             }),
-            // A partial sum would suggest that the testers had time to spare.
+            // A partial sum would suggest that the testers had more idle processor time than they
+            // had.
             _ => None,
         };
         for warnings in &other.warnings {
@@ -204,7 +209,7 @@ mod tests {
         assert_eq!(gap, MergeError::NotConcurrent { gap: seconds(5) / 2 });
         assert_eq!(later(12_500).merge(&sample::open()), Err(gap));
         assert_eq!((merged.record.ledger.ok(), merged.warnings.len()), (9980, 1));
-        // Nearly concurrent runs count as concurrent; a partial overlap gives a warning.
+        // Nearly concurrent runs count as concurrent. A partial overlap gives a warning.
         merged.merge(&later(999)).unwrap();
         assert_eq!(merged.warnings.len(), 1);
         merged.merge(&later(7000)).unwrap();
@@ -245,7 +250,8 @@ mod tests {
         assert_eq!(open.record.ledger.ok(), 9980);
     }
 
-    /// One machine is fast and one is slow: the mean of their p99 would be half of the correct one.
+    /// One machine is fast and one is slow. The mean of their p99 values would be half of the
+    /// correct p99.
     #[test]
     fn a_percentile_is_that_of_all_samples() {
         let report = |latency: Duration| {

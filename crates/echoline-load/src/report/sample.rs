@@ -13,8 +13,8 @@ fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// An open loop of ten seconds with a thousand messages per second. In the sixth second the server
-/// stops for half a second.
+/// Returns the report of an open loop of ten seconds with a thousand messages per second. In the
+/// sixth second the server stops for half a second.
 pub(crate) fn open() -> LoadReport {
     LoadReport {
         version: "0.1.0".to_owned(),
@@ -40,6 +40,7 @@ pub(crate) fn open() -> LoadReport {
             user: millis(500),
             system: millis(2000),
             elapsed: millis(10_000),
+            ..ProcessorTime::default()
         }),
         warnings: vec![MeasurementWarning::FewerConnections { wanted: 20, opened: 19 }],
         search: None,
@@ -75,7 +76,7 @@ fn stalled() -> RunRecord {
     record
 }
 
-/// A closed loop of one client with thirty messages.
+/// Returns the report of a closed loop of one client with thirty messages.
 pub(crate) fn closed() -> LoadReport {
     let mut record = RunRecord::new(30);
     for number in 0..30 {
@@ -104,7 +105,7 @@ pub(crate) fn closed() -> LoadReport {
     }
 }
 
-/// Returns a search that found 18,000 per second.
+/// Returns a search that found a rate of 18,000 messages per second.
 pub(crate) fn search() -> LoadReport {
     let step = |rate: f64, purpose, p99: f64, broken: &[&str]| SearchStep {
         rate,

@@ -1,4 +1,5 @@
-//! The rates that a search for the highest rate visited. Pure data.
+//! The rates that a search for the highest rate has tried. Plain data. A rate "holds" if a run at
+//! this rate meets the objectives.
 
 use std::time::Duration;
 
@@ -11,33 +12,34 @@ use crate::statistics::{Percentile, RunRecord};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TrialPurpose {
-    /// To find a rate that does not hold.
+    /// Finds a rate that does not hold.
     Bracket,
-    /// To narrow the range that holds the limit.
+    /// Narrows the range between the highest rate that holds and the lowest that does not.
     Bisect,
-    /// To check that the limit holds again.
+    /// Checks that the highest rate holds again.
     Confirm,
 }
 
 /// A trial at one rate.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SearchStep {
-    /// Messages per second as planned.
+    /// The planned number of messages per second.
     pub rate: f64,
-    /// Correct replies per second.
+    /// The number of correct replies per second.
     pub achieved: f64,
     /// The purpose of the trial.
     pub purpose: TrialPurpose,
-    /// Median latency from the intended time. Time-outs count with their age.
+    /// The median latency, counted from the intended time. A message that timed out counts with its
+    /// age.
     #[serde(rename = "p50_ns", with = "nanos::option")]
     pub p50: Option<Duration>,
-    /// 99th percentile of that latency.
+    /// The 99th percentile of the same latency.
     #[serde(rename = "p99_ns", with = "nanos::option")]
     pub p99: Option<Duration>,
-    /// 99.9th percentile of that latency.
+    /// The 99.9th percentile of the same latency.
     #[serde(rename = "p99.9_ns", with = "nanos::option")]
     pub p999: Option<Duration>,
-    /// Share of the planned messages that got a wrong reply, a late one or none.
+    /// Share of the planned messages that got a wrong reply, a late reply or no reply.
     pub errors: f64,
     /// The objectives that were not met, as sentences; empty if the rate held.
     pub broken: Vec<String>,
@@ -69,14 +71,14 @@ impl SearchStep {
     }
 }
 
-/// The search for the highest rate that holds an objective.
+/// The search for the highest rate at which the server meets the objectives.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SearchTrace {
     /// The objective as it was written, `p99<5ms,errors<0.1%`.
     pub objective: String,
     /// The rates in the order in which they were tried.
     pub steps: Vec<SearchStep>,
-    /// The highest rate that held each time; `None` if none did.
+    /// The highest rate that held in each of its trials; `None` if no rate held.
     pub highest: Option<f64>,
     /// The result, as a sentence.
     pub verdict: String,

@@ -1,5 +1,5 @@
-//! The report as text: settings, warnings, the four figures of the original load test, times and
-//! ledger, in at most about a hundred columns.
+//! The report as text of about a hundred columns: settings, warnings, the four figures of the
+//! lesson's load test, times and ledger.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,11 +9,15 @@ use crate::report::{SearchStep, SearchTrace, TrialPurpose};
 use crate::statistics::{
     DurationHistogram, Ledger, MessageOutcome, Percentile, RunRecord, ServerOutage, SkipReason,
 };
+use crate::verdict::lag;
 use echoline_base::amount::figures;
 use echoline_base::printable::printable;
 
 /// The column at which lines are wrapped.
 const COLUMNS: usize = 96;
+
+/// The row of the latency without the tester's own lag.
+const WITHOUT_LAG: &str = "latency without lag";
 
 impl fmt::Display for LoadReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -53,14 +57,14 @@ impl fmt::Display for LoadReport {
     }
 }
 
-/// Writes the report of a run in which no client could connect: the cause first, and no figures,
-/// because nothing was measured.
+/// Writes the report of a run in which no client could connect. It begins with the cause, and has
+/// no figures, because nothing was measured.
 fn write_without_connection(report: &LoadReport, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let record = &report.record;
     let targets = targets(&report.settings);
     writeln!(f, "No client could connect to {targets}, so nothing was measured:")?;
     match &report.warm_up {
-        // All clients gave up during the warm-up.
+        // All clients gave up during the warm-up, so its record has the reasons.
         Some(warm_up) if record.reasons().is_empty() => write_reasons(warm_up, f)?,
         _ => write_reasons(record, f)?,
     }
@@ -139,8 +143,8 @@ fn write_wrapped(text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 }
 
 fn write_times(report: &LoadReport, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let time_rows = time_rows(&report.record);
     let percentiles = &report.settings.percentiles;
+    let time_rows = time_rows(&report.record, percentiles);
     write!(f, "{:<24}{:>11}", "", "samples")?;
     for percentile in percentiles {
         write!(f, "{percentile:>10}")?;
@@ -165,6 +169,12 @@ fn write_times(report: &LoadReport, f: &mut fmt::Formatter<'_>) -> fmt::Result {
              actual one."
         )?,
     }
+    if time_rows.iter().any(|(name, _)| name == WITHOUT_LAG) {
+        writeln!(
+            f,
+            "The tester's own lag changes a percentile by more than a tenth, so both are shown."
+        )?;
+    }
     if time_rows.iter().any(|(_, times)| lacks_samples(times, percentiles)) {
         writeln!(f, "'-' means that fewer than ten samples lie beyond the percentile.")?;
     }
@@ -172,12 +182,18 @@ fn write_times(report: &LoadReport, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 }
 
 /// Returns the histograms to show, with their names.
-pub(super) fn time_rows(record: &RunRecord) -> Vec<(String, DurationHistogram)> {
+pub(super) fn time_rows(
+    record: &RunRecord,
+    percentiles: &[Percentile],
+) -> Vec<(String, DurationHistogram)> {
     let row = |name: &str, times: &DurationHistogram| (name.to_owned(), times.clone());
     let users = if record.latency.count() > 0 { "latency" } else { "service time" };
     let mut time_rows = Vec::new();
     if record.latency.count() > 0 {
         time_rows.push(row("latency", &record.latency));
+    }
+    if lag::is_visible(record, percentiles) {
+        time_rows.push(row(WITHOUT_LAG, &record.latency_without_lag));
     }
     if record.failures(MessageOutcome::TimedOut).count() > 0 {
         time_rows.push((format!("{users} + time-outs"), record.response_times()));
@@ -247,7 +263,7 @@ pub(super) fn outage(outage: &ServerOutage) -> Option<String> {
     }
 }
 
-/// Counts of irregular replies; `None` for a run without UDP.
+/// Returns the counts of irregular replies; `None` for a run without UDP.
 pub(super) fn datagrams(report: &LoadReport) -> Option<[(&'static str, u64); 5]> {
     let record = &report.record;
     let anomalies = record.anomalies;
@@ -279,14 +295,7 @@ pub(super) fn skip_reason_text(end: SkipReason) -> &'static str {
 }
 
 fn write_tester(report: &LoadReport, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let Some(processor) = report.processor else { return Ok(()) };
-    writeln!(
-        f,
-        "Tester: {:.2} cores (user {:.2} s, system {:.2} s)",
-        processor.cores(),
-        processor.user.as_secs_f64(),
-        processor.system.as_secs_f64()
-    )
+    report.processor.map_or(Ok(()), |processor| writeln!(f, "Tester: {processor}"))
 }
 
 fn write_reasons(record: &RunRecord, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -406,7 +415,8 @@ mod tests {
         assert!(text.lines().count() < 15, "{text}");
     }
 
-    /// Issue 11, items 33 and 36: a stop and a missing server have lines of their own.
+    /// Issue 11, items 33 and 36: the report has a line about a stop and a line about a missing
+    /// server.
     #[test]
     fn regression_a_stop_and_an_outage_are_shown() {
         let mut report = sample::closed();
@@ -434,12 +444,12 @@ mod tests {
         );
         assert!(!page.contains("no sign of a measurement problem"), "{page}");
         assert!(sample::closed().to_html().contains("no sign of a measurement problem"));
-        // 30 of 37 messages were right, and there was a server for a quarter of the time.
+        // 30 of 37 messages got a correct reply, and there was a server for a quarter of the time.
         let errors = report.record.error_share();
         assert!((errors - (1.0 - 30.0 / 37.0 / 4.0)).abs() < 1e-9, "{errors}");
     }
 
-    /// Issue 11, item 44: the percentiles that were asked for are shown, and are in the files too.
+    /// Issue 11, item 44: the requested percentiles are in the report and in the files.
     #[test]
     fn regression_percentiles_can_be_chosen() {
         let mut report = sample::open();

@@ -8,12 +8,13 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, unconstrained};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use self::processor_meter::ProcessorMeter;
 use crate::exchange::client::LoadClient;
 use crate::exchange::dial::Dialer;
+use crate::exchange::pool::{ClientPool, ClientSpawner, SocketPoll};
 use crate::exchange::worker::{LoadWorker, PhaseRecords, RunContext, StartBarrier, StopReason};
 use crate::report::LoadReport;
 use crate::settings::LoadSettings;
@@ -29,14 +30,15 @@ pub use self::progress::RunProgress;
 /// The interval between two reports of the progress.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Reports of the progress between two checks whether an alarm is certain: one per second.
+/// The number of progress reports between two checks whether an alarm is certain. It makes one
+/// check per second.
 const ALARM_CHECK_TICKS: u64 = 10;
 
-/// Runs the plan to its end, or until `stop` is drained or aborted.
+/// Runs the plan to its end, or until `stop` starts to drain or abort.
 ///
-/// When `stop` is drained, clients send no more and wait for the messages in flight. When it is
-/// aborted, everything ends at once. Both return a report. `on_progress` is called ten times per
-/// second.
+/// When `stop` drains, clients stop sending and wait for the replies to messages in flight. When
+/// `stop` aborts, the run ends at once. In both cases this returns a report. `on_progress` is
+/// called ten times per second.
 ///
 /// # Errors
 /// If a target cannot be resolved or a thread cannot be started. Failures of connections are in the
@@ -54,27 +56,34 @@ pub async fn run(
         stopped: OnceLock::new(),
     });
     let count = settings.workers.get().min(settings.plan.clients() as usize);
-    let precision = Precision::Exact { spin: settings.busy_poll };
-    let workers: Vec<_> =
-        (0..count).map(|_| Arc::new(LoadWorker::new(Arc::clone(&context), precision))).collect();
-    let meter = ProcessorMeter::start();
-    let threads = start_threads(&workers)?;
+    let precision = Precision::Exact(settings.polling());
+    let (clients, threads) = (settings.plan.clients(), share(count));
+    let may_wait = settings.messages.is_immediate();
+    let sockets = (0..count).map(|_| SocketPoll::new(clients, threads, may_wait));
+    let sockets = sockets.collect::<io::Result<Vec<_>>>()?;
+    let worker = |sockets: &SocketPoll| {
+        let table = Some(Arc::clone(sockets.table()));
+        Arc::new(LoadWorker::new(Arc::clone(&context), precision, table))
+    };
+    let workers: Vec<_> = sockets.iter().map(worker).collect();
+    let meter = ProcessorMeter::start(&workers);
+    let threads = start_threads(&workers, sockets)?;
     let meter = supervise(&context, &workers, threads, meter, on_progress).await?;
     Ok(report(&context, &workers, &meter))
 }
 
 /// Waits for all threads and reports the progress. Returns a meter that was started at the end of
-/// the warm-up, or `meter` if the run ended before.
+/// the warm-up, or `meter` if the run ended before that.
 async fn supervise(
     context: &RunContext,
     workers: &[Arc<LoadWorker>],
-    threads: Vec<oneshot::Receiver<()>>,
+    threads: Vec<oneshot::Receiver<io::Result<()>>>,
     mut meter: ProcessorMeter,
     mut on_progress: impl FnMut(&RunProgress),
 ) -> io::Result<ProcessorMeter> {
     let ended = async {
         for thread in threads {
-            thread.await.map_err(|_| io::Error::other("a thread of the tester panicked"))?;
+            thread.await.map_err(|_| io::Error::other("a thread of the tester panicked"))??;
         }
         Ok(())
     };
@@ -91,7 +100,7 @@ async fn supervise(
                 let measuring = context.start.at().map(|at| at + context.settings.warm_up);
                 if !is_measuring && measuring.is_some_and(|begins| begins <= Instant::now()) {
                     is_measuring = true;
-                    meter = ProcessorMeter::start();
+                    meter = ProcessorMeter::start(workers);
                 }
                 if certain_alarm.is_none() && tick.is_multiple_of(ALARM_CHECK_TICKS) {
                     certain_alarm = find_certain_alarm(context, workers);
@@ -115,59 +124,77 @@ fn find_certain_alarm(context: &RunContext, workers: &[Arc<LoadWorker>]) -> Opti
 }
 
 /// Starts a thread for each worker. Each receiver completes when its thread has ended.
-fn start_threads(workers: &[Arc<LoadWorker>]) -> io::Result<Vec<oneshot::Receiver<()>>> {
-    let start = |(number, worker): (usize, &Arc<LoadWorker>)| {
+fn start_threads(
+    workers: &[Arc<LoadWorker>],
+    sockets: Vec<SocketPoll>,
+) -> io::Result<Vec<oneshot::Receiver<io::Result<()>>>> {
+    let start = |((number, worker), sockets): ((usize, &Arc<LoadWorker>), SocketPoll)| {
         let (end, ended) = oneshot::channel();
         let (worker, threads) = (Arc::clone(worker), workers.len());
         spawn_with_runtime(&format!("load-{number}"), move |runtime| {
-            runtime.block_on(run_clients(&worker, number, threads));
+            let result = runtime.block_on(run_clients(&worker, sockets, number, threads));
             // An error means that the run was dropped.
-            let _ = end.send(());
+            let _ = end.send(result);
         })?;
         Ok(ended)
     };
-    workers.iter().enumerate().map(start).collect()
+    workers.iter().enumerate().zip(sockets).map(start).collect()
 }
 
-/// Starts the clients of thread `number` at their times, and waits for them all.
-async fn run_clients(worker: &Arc<LoadWorker>, number: usize, threads: usize) {
+/// Starts each client of thread `number` at its planned time, and waits for all of them.
+async fn run_clients(
+    worker: &Arc<LoadWorker>,
+    sockets: SocketPoll,
+    number: usize,
+    threads: usize,
+) -> io::Result<()> {
     let alarm = tokio::spawn({
         let worker = Arc::clone(worker);
         async move { worker.alarm.run().await }
     });
-    let mut clients = JoinSet::new();
+    let (pool, spawner) = ClientPool::new(sockets)?;
+    // Without the budget of a single task: the pool runs many clients, and yields by itself.
+    let mut pool = tokio::spawn(unconstrained(pool.run()));
     let stop_reason = {
         let all = async {
-            start_clients(worker, &mut clients, number, threads).await;
-            while let Some(ended) = clients.join_next().await {
-                // Passes on the panic of a client, whose figures cannot be trusted.
-                if let Err(error) = ended {
-                    std::panic::resume_unwind(error.into_panic());
-                }
-            }
+            start_clients(worker, spawner, number, threads).await;
+            joined((&mut pool).await)
         };
         tokio::select! {
             biased;
-            () = all => None,
+            ended = all => {
+                ended?;
+                None
+            }
             reason = stop_reason(worker) => Some(reason),
         }
     };
     if let Some(reason) = stop_reason {
         worker.set_stop_reason(reason);
         // Drops the clients. Each one then counts its messages in flight and its unsent ones.
-        clients.shutdown().await;
+        pool.abort();
+        if let Err(error) = pool.await
+            && error.is_panic()
+        {
+            std::panic::resume_unwind(error.into_panic());
+        }
     }
     alarm.abort();
+    Ok(())
+}
+
+/// Returns the result of a pool. Passes on the panic of a client, whose figures cannot be trusted.
+fn joined(ended: Result<io::Result<()>, JoinError>) -> io::Result<()> {
+    ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
 
 async fn start_clients(
     worker: &Arc<LoadWorker>,
-    clients: &mut JoinSet<()>,
+    clients: ClientSpawner,
     number: usize,
     threads: usize,
 ) {
     let context = &worker.context;
-    let share = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
     let mut connects = context.settings.connects.share(share(number), share(threads));
     let start = Instant::now();
     for index in (share(number)..context.settings.plan.clients()).step_by(threads) {
@@ -180,14 +207,19 @@ async fn start_clients(
         }
         let client = LoadClient::new(Arc::clone(worker), index);
         if worker.is_running() {
-            clients.spawn(client.run());
+            clients.spawn(index, client.run());
         } else {
             client.finish(SkipReason::Stopped);
         }
     }
 }
 
-/// Completes when the clients must be stopped.
+/// Returns a number of threads in the type of a number of clients, which is never less.
+fn share(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+/// Waits until the clients must be stopped. Returns the reason.
 async fn stop_reason(worker: &LoadWorker) -> StopReason {
     let stop = &worker.context.stop;
     let aborted = async {
@@ -223,15 +255,16 @@ fn report(context: &RunContext, workers: &[Arc<LoadWorker>], meter: &ProcessorMe
     if !elapsed.is_zero() {
         warm_up.series.cover(settings.warm_up);
     }
-    let processor = meter.read();
+    let processor = meter.read(workers);
     let opened = workers.iter().map(|worker| worker.open_max()).sum();
-    // If each message has its own connection, connections end and start during the run.
+    // If each message has its own connection, the number of simultaneous connections has no planned
+    // value.
     let wanted = settings.per_connection.map_or(settings.plan.clients(), |_| 0);
     let warnings = find_warnings(&MeasurementConditions {
         record: &record,
         processor,
         workers: workers.len(),
-        busy_polls: !settings.busy_poll.is_zero(),
+        busy_polls: settings.polls(),
         ports_used_up: workers.iter().map(|worker| worker.ports_used_up()).sum(),
         connections: (wanted, opened),
     });
@@ -249,8 +282,8 @@ fn report(context: &RunContext, workers: &[Arc<LoadWorker>], meter: &ProcessorMe
     }
 }
 
-/// Returns the wall-clock time at which the measuring began, in whole milliseconds since the Unix
-/// epoch.
+/// Returns the wall-clock time at which the measured time began, in whole milliseconds since the
+/// Unix epoch.
 fn measuring_began(context: &RunContext) -> Option<Duration> {
     let start = context.start.at()?;
     let now = context.settings.wall_clock?;
@@ -258,11 +291,11 @@ fn measuring_began(context: &RunContext) -> Option<Duration> {
     Some(Duration::from_millis(u64::try_from(began.as_millis()).ok()?))
 }
 
-/// Returns the time from the start of the measuring to the last reply, or to the failure of the
-/// last message.
+/// Returns the measured time: from its start to the last reply, or to the last failure of a
+/// message.
 ///
-/// A run that lasted for its whole planned time counts as at least that long. The wait for replies
-/// after it that never came is not part of it.
+/// If the run lasted for its whole planned time, the result is at least that time. A wait for
+/// missing replies after the planned time does not count.
 fn elapsed(context: &RunContext, records: &PhaseRecords) -> Duration {
     let settings = &context.settings;
     let measured = |at: Instant| context.start.elapsed(at).saturating_sub(settings.warm_up);
@@ -270,7 +303,8 @@ fn elapsed(context: &RunContext, records: &PhaseRecords) -> Duration {
     if let Some(&stopped) = context.stopped.get() {
         return settled.max(measured(stopped));
     }
-    // Messages that are due for a time fill it, although the last is due before its end.
+    // In an open loop without a number of messages, the planned time counts in full, although the
+    // last message is due before its end.
     let fills = settings.messages.is_open() && settings.plan.messages().is_none();
     match settings.duration {
         Some(duration) if fills || measured(Instant::now()) >= duration => {

@@ -12,22 +12,22 @@ use crate::verdict::Objective;
 /// The state of a run at one moment.
 #[derive(Clone, Debug)]
 pub struct RunProgress {
-    /// The time since the common start; zero before.
+    /// The time since the common start; zero before the start.
     pub elapsed: Duration,
     /// The end of the plan, from the common start; `None` if a number of messages ends it.
     pub end: Option<Duration>,
-    /// Connections that are open.
+    /// The number of open connections.
     pub open: u32,
     /// Whether the run is in its warm-up.
     pub is_warm_up: bool,
-    /// The accounts of warm-up and measuring together, of the messages that are settled.
+    /// The settled messages of the warm-up and of the measured time together.
     pub ledger: Ledger,
-    /// The last complete interval of the series, a second in short runs; `None` before the first
-    /// is over.
+    /// The last complete interval of the series, which is a second in short runs; `None` before the
+    /// first interval is complete.
     pub recent: Option<SeriesInterval>,
-    /// The length of that interval.
+    /// The length of the interval in `recent`.
     pub recent_length: Duration,
-    /// The alarm that is certain to come true and has stopped the run.
+    /// The alarm that is certain to be met and has stopped the run.
     pub certain_alarm: Option<Objective>,
 }
 

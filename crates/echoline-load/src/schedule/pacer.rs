@@ -16,14 +16,14 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// Creates a rate of `count` events `per` time; `None` if one of them is zero.
+    /// Creates a rate of `count` events in each time `per`; `None` if one of them is zero.
     #[must_use]
     pub fn new(count: u32, per: Duration) -> Option<Self> {
         (count > 0 && !per.is_zero()).then_some(Self { count, per })
     }
 
-    /// Returns the nearest rate of whole events in a thousand seconds; `None` if that is zero or
-    /// over four million events per second.
+    /// Returns the rate nearest to `events` per second, in whole events per thousand seconds;
+    /// `None` if it is zero or over four million events per second.
     #[must_use]
     pub fn per_second(events: f64) -> Option<Self> {
         let count = (events * 1000.0).round();
@@ -39,8 +39,8 @@ impl Rate {
 
     /// Returns the due time of event `number`; event 0 is due at once.
     ///
-    /// Computed from the number and not from the previous event, so that rounding errors do not add
-    /// up.
+    /// The time is computed from the number and not from the previous event, so that rounding
+    /// errors do not add up.
     fn due(self, number: u64) -> Duration {
         let nanos = self.per.as_nanos().saturating_mul(number.into()) / u128::from(self.count);
         u64::try_from(nanos).map_or(Duration::MAX, Duration::from_nanos)
@@ -53,7 +53,7 @@ impl Rate {
     }
 }
 
-/// A schedule and the position in it. Times count from the start of the run.
+/// A schedule and the current position in it. Times count from the start of the run.
 ///
 /// ```
 /// use std::time::Duration;
@@ -79,7 +79,7 @@ pub struct Pacer {
     /// This pacer yields the events `first + i × stride`.
     first: u64,
     stride: u64,
-    /// Events that were yielded.
+    /// The number of events that were yielded.
     given: u64,
 }
 
@@ -91,7 +91,7 @@ enum ArrivalSchedule {
 }
 
 /// A Poisson process of rate one, scaled to the schedule's rate. The processes of several clients
-/// add up to one of their common rate.
+/// add up to a Poisson process with the total rate.
 #[derive(Clone, Debug, PartialEq)]
 struct Poisson {
     seed: u64,
@@ -130,15 +130,15 @@ impl Pacer {
         Self::new(ArrivalSchedule::Constant(rate))
     }
 
-    /// Returns a rate that stays at `from` for `lead`, changes linearly `over` a time, and then
-    /// stays at `to`.
+    /// Creates a schedule whose rate stays at `from` for the time `lead`, changes linearly during
+    /// the time `over`, and then stays at `to`.
     #[must_use]
     pub fn ramp(from: Rate, to: Rate, over: Duration, lead: Duration) -> Self {
         Self::new(ArrivalSchedule::Changing(Self::curve(from, to, over, lead, None)))
     }
 
-    /// Returns the same as [`ramp`](Self::ramp) with `steps` equal steps, at least one, instead of
-    /// a linear change.
+    /// Like [`ramp`](Self::ramp), but the rate changes in `steps` equal steps, at least one,
+    /// instead of linearly.
     #[must_use]
     pub fn steps(from: Rate, to: Rate, over: Duration, lead: Duration, steps: u32) -> Self {
         Self::new(ArrivalSchedule::Changing(Self::curve(from, to, over, lead, Some(steps.max(1)))))
@@ -155,15 +155,16 @@ impl Pacer {
         RateCurve { from, to, over: over.as_secs_f64(), steps, lead: lead.as_secs_f64() }
     }
 
-    /// The same rates with independent arrivals, as of users: a Poisson process derived from
-    /// `seed`. A closed loop does not change.
+    /// Returns the schedule with the same rates but independent arrivals, like those of many users.
+    /// They are a Poisson process derived from `seed`. A closed loop does not change.
     #[must_use]
     pub fn poisson(mut self, seed: u64) -> Self {
         self.poisson = self.is_open().then(|| Poisson::new(seed, 0));
         self
     }
 
-    /// Returns the share of one of `clients` in this schedule, from its beginning.
+    /// Returns the share of `client`, one of `clients`, in this schedule, from the beginning of the
+    /// schedule.
     #[must_use]
     pub fn share(&self, client: u32, clients: u32) -> Self {
         Self {
@@ -199,8 +200,8 @@ impl Pacer {
         }
     }
 
-    /// Returns the number of remaining events that are due before `end`. For a Poisson process the
-    /// expected number; in closed loop zero, because nothing is due there.
+    /// Returns the number of remaining events that are due before `end`. For a Poisson process this
+    /// is the expected number. In closed loop it is zero, because events have no due times.
     #[must_use]
     pub fn remaining_until(&self, end: Duration) -> u64 {
         let all = match self.schedule {
@@ -216,8 +217,8 @@ impl Pacer {
         own.saturating_sub(self.given)
     }
 
-    /// Returns the due time of event `index` of this pacer, from 0. For a Poisson process the
-    /// expected time; in closed loop the start.
+    /// Returns the due time of event `index` of this pacer, counted from 0. For a Poisson process
+    /// this is the expected time, and in closed loop the start.
     pub(crate) fn time_of(&self, index: u64) -> Duration {
         let number = self.first.saturating_add(index.saturating_mul(self.stride));
         match self.schedule {
@@ -227,26 +228,37 @@ impl Pacer {
         }
     }
 
-    /// Returns whether events have due times; else each waits for the one before.
+    /// Returns whether events have due times. In a closed loop each event waits for the previous
+    /// one.
     #[must_use]
+    #[inline]
     pub fn is_open(&self) -> bool {
         !matches!(self.schedule, ArrivalSchedule::ClosedLoop { .. })
     }
 
-    /// Returns the seed of a Poisson process; `None` for others.
+    /// Returns whether each event is due as soon as the caller is ready for it.
+    #[inline]
+    pub(crate) fn is_immediate(&self) -> bool {
+        matches!(self.schedule, ArrivalSchedule::ClosedLoop { think: Duration::ZERO })
+    }
+
+    /// Returns the seed of a Poisson process; `None` for other schedules.
     #[must_use]
     pub fn seed(&self) -> Option<u64> {
         self.poisson.as_ref().map(|poisson| poisson.seed)
     }
 
-    /// Returns the mean rate of the whole schedule until `end`, in events per second; `None` in
-    /// closed loop.
+    /// Returns the mean rate of the whole schedule between two times, in events per second; `None`
+    /// in closed loop.
     #[must_use]
-    pub fn average_until(&self, end: Duration) -> Option<f64> {
+    pub fn average_between(&self, from: Duration, end: Duration) -> Option<f64> {
         match self.schedule {
             ArrivalSchedule::ClosedLoop { .. } => None,
             ArrivalSchedule::Constant(rate) => Some(rate.as_per_second()),
-            ArrivalSchedule::Changing(curve) => Some(curve.count_until(end) / end.as_secs_f64()),
+            ArrivalSchedule::Changing(curve) => {
+                let events = curve.count_until(end) - curve.count_until(from);
+                Some(events / end.saturating_sub(from).as_secs_f64())
+            }
         }
     }
 }
@@ -322,7 +334,7 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         let all: usize = (0..4).map(|client| arrivals(1, client).len()).sum();
-        // 100,000 expected; five standard deviations are 1581.
+        // 100,000 events are expected, and five standard deviations are 1581.
         assert!((98_419..101_581).contains(&all), "{all}");
         assert_eq!(arrivals(1, 2), arrivals(1, 2));
         assert_ne!(arrivals(1, 2), arrivals(2, 2));
@@ -354,7 +366,7 @@ mod tests {
             prop_assert_eq!(times, others);
         }
 
-        /// The shares of all clients make up the schedule, each event once.
+        /// The shares of all clients together contain each event of the schedule exactly once.
         #[test]
         fn shares_make_up_the_whole(clients in 1u32..9, count in 1u32..500, taken in 0usize..40) {
             let whole = Pacer::constant(rate(count));

@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-/// A rate that changes from one value to another, linearly or in steps, and stays there. It may
-/// stay at the first value before.
+/// A rate that may stay at its first value for a time, then changes linearly or in steps to its
+/// last value, and stays there.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct RateCurve {
-    /// Events per second before and after the change.
+    /// The number of events per second, before and after the change.
     pub(crate) from: f64,
     pub(crate) to: f64,
     /// The duration of the change in seconds.
     pub(crate) over: f64,
     /// The number of equal steps of the change; `None` for a linear one.
     pub(crate) steps: Option<u32>,
-    /// Time at the first rate before the change begins, in seconds.
+    /// The time for which the first rate holds before the change begins, in seconds.
     pub(crate) lead: f64,
 }
 
@@ -34,7 +34,7 @@ impl RateCurve {
         before + changing + after
     }
 
-    /// Returns the due time of the event at `position`; [`Duration::MAX`] if it never comes.
+    /// Returns the due time of the event at `position`; [`Duration::MAX`] if it never becomes due.
     pub(crate) fn time_of(&self, position: f64) -> Duration {
         let lead_count = self.from * self.lead;
         let seconds = if position < lead_count {
@@ -60,7 +60,7 @@ impl RateCurve {
         if position <= 0.0 {
             return 0.0;
         }
-        // The root of from·t + slope·t²/2 = position, in the numerically stable form.
+        // The solution t of from·t + slope·t²/2 = position, in a numerically stable form.
         let root = (self.from * self.from + 2.0 * self.slope() * position).max(0.0).sqrt();
         2.0 * position / (self.from + root)
     }
@@ -119,7 +119,7 @@ mod tests {
         let up = ramp(0.0, 100.0);
         assert_eq!(up.count_until(Duration::from_secs(10)), 500.0);
         assert_eq!(up.count_until(Duration::from_secs(11)), 600.0);
-        // A quarter of the events come in the first half.
+        // A quarter of the events are due in the first half of the time.
         assert_eq!(up.time_of(125.0), Duration::from_secs(5));
         assert_eq!(up.time_of(0.0), Duration::ZERO);
         let down = ramp(100.0, 0.0);

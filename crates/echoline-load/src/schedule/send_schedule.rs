@@ -1,4 +1,4 @@
-//! The send times of one client: which message it sends next, and when. Pure.
+//! Decides which message a client sends next, and when. Pure.
 
 use std::time::Duration;
 
@@ -7,10 +7,11 @@ use crate::schedule::Pacer;
 /// The policy for messages whose due time passed while their connection was busy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LatePolicy {
-    /// They are sent as soon as the connection is free.
+    /// All late messages are sent as soon as the connection is free.
     #[default]
     CatchUp,
-    /// All but the last that is due are skipped, so that the server can recover.
+    /// Only the last due message is sent and the earlier ones are skipped, so that the server can
+    /// recover.
     Skip,
 }
 
@@ -18,12 +19,12 @@ pub enum LatePolicy {
 #[derive(Clone, Debug)]
 pub(crate) struct SendSchedule {
     pacer: Pacer,
-    /// The due time of the next message, once it was computed.
+    /// The due time of the next message, if it was computed already.
     upcoming: Option<Duration>,
     /// The number of the next message.
     number: u32,
     messages: Option<u32>,
-    /// The end of the plan: messages due at or after it are not part of it.
+    /// The end of the plan. Messages that are due at this time or later are not part of the plan.
     end: Option<Duration>,
     late_policy: LatePolicy,
     finished: bool,
@@ -36,7 +37,7 @@ pub(crate) enum NextSend {
     Send {
         number: u32,
         due: Duration,
-        /// Messages that were skipped before it because they were late.
+        /// The number of late messages that were skipped just before this message.
         skipped: u32,
     },
     /// Wait until this time.
@@ -56,7 +57,11 @@ impl SendSchedule {
     }
 
     /// Returns the next action of a client that could send at `now`.
+    #[inline]
     pub(crate) fn take(&mut self, now: Duration) -> NextSend {
+        if self.pacer.is_immediate() {
+            return self.take_immediate(now);
+        }
         let Some(mut due) = self.due(now) else { return NextSend::Finished };
         if due > now {
             return NextSend::Wait(due);
@@ -68,6 +73,18 @@ impl SendSchedule {
             self.advance();
         }
         NextSend::Send { number: self.number - 1, due, skipped: self.number - 1 - first }
+    }
+
+    /// Returns the next action in a closed loop without think time, which needs no due times.
+    #[inline]
+    fn take_immediate(&mut self, now: Duration) -> NextSend {
+        let late = self.end.is_some_and(|end| now >= end);
+        self.finished |= late || self.number == self.messages.unwrap_or(u32::MAX);
+        if self.finished {
+            return NextSend::Finished;
+        }
+        self.number += 1;
+        NextSend::Send { number: self.number - 1, due: now, skipped: 0 }
     }
 
     /// Returns the due time of the next message of a client that could send at `now`; `None` if
@@ -83,8 +100,9 @@ impl SendSchedule {
         (!self.finished).then_some(due)
     }
 
-    /// Counts the planned messages that were not taken. A closed loop for a time, or without a
-    /// number of messages, plans only what it sends.
+    /// Returns the number of planned messages that the schedule has not returned or skipped yet. In
+    /// a closed loop with a duration, or without a number of messages, only the sent messages are
+    /// planned.
     pub(crate) fn remaining(&self) -> u64 {
         if self.finished {
             return 0;
@@ -97,20 +115,22 @@ impl SendSchedule {
         }
     }
 
-    /// Counts the remaining messages that are due before `now`; in closed loop the next one.
+    /// Returns the number of remaining messages that are due before `now`. In closed loop only the
+    /// next message counts as due.
     pub(crate) fn remaining_due(&self, now: Duration) -> u64 {
         let due = if self.is_open() { self.remaining_until(now) } else { 1 };
         self.remaining().min(due)
     }
 
-    /// Returns the due time of the last message of an open loop; `None` if no number of messages
-    /// ends it.
+    /// Returns the due time of the last message of an open loop; `None` if its number of messages
+    /// is not limited.
     pub(crate) fn last_due(&self) -> Option<Duration> {
         let messages = self.messages.filter(|_| self.is_open())?;
         Some(self.pacer.time_of(messages.saturating_sub(1).into()))
     }
 
-    /// Returns the number of messages that were not taken, if their number is limited.
+    /// Returns the number of messages that the schedule has not returned or skipped yet. Returns
+    /// `u64::MAX` if their number is not limited.
     fn unsent(&self) -> u64 {
         self.messages.map_or(u64::MAX, |messages| u64::from(messages - self.number))
     }
@@ -125,7 +145,7 @@ impl SendSchedule {
         self.pacer.is_open()
     }
 
-    /// Returns the number of messages that were taken.
+    /// Returns the number of messages that the schedule has returned or skipped.
     #[cfg(test)]
     fn taken(&self) -> u32 {
         self.number
@@ -183,7 +203,7 @@ mod tests {
         assert_eq!(hasty.take(late), send(4, 4, 3));
         assert_eq!(hasty.take(late), NextSend::Wait(5 * MILLISECOND));
         assert_eq!((patient.remaining(), hasty.remaining()), (7, 5));
-        // The end of the plan ends the skipping too.
+        // Messages after the end of the plan are not skipped, because they are not planned.
         assert_eq!(hasty.take(99 * MILLISECOND), send(9, 9, 4));
         assert_eq!(hasty.take(99 * MILLISECOND), NextSend::Finished);
         assert_eq!(hasty.remaining(), 0);
@@ -202,7 +222,7 @@ mod tests {
         assert_eq!(timed.remaining(), 0);
     }
 
-    /// Issue 11, item 36: a closed loop for a time plans no messages beyond those that it sends.
+    /// Issue 11, item 36: a closed loop with a duration plans only the messages that it sends.
     #[test]
     fn regression_a_closed_loop_for_a_time_plans_only_what_it_sends() {
         let end = Some(10 * MILLISECOND);

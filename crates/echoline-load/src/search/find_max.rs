@@ -24,23 +24,25 @@ const DURATION_MAX: Duration = Duration::from_secs(600);
 /// The warm-up of a trial, in which connections settle.
 const WARM_UP_DEFAULT: Duration = Duration::from_millis(500);
 
-/// The longest grace: the messages that a broken rate leaves in flight carry no information.
+/// The longest grace period. The messages that are in flight after a rate did not hold provide no
+/// information.
 const GRACE_MAX: Duration = Duration::from_secs(1);
 
 /// The largest share of errors if the objectives do not limit it.
 const ERRORS_MAX: f64 = 0.01;
 
-/// The factor on the samples that a percentile needs, because some are warm-up or fail.
+/// The factor by which a trial has more messages than a percentile needs, because some of them fail
+/// or are in the warm-up.
 const SAMPLES_SPARE: f64 = 1.2;
 
-/// Searches for the highest rate of an open loop, in messages per second, that meets `goals`. It
-/// begins at `first` and ends early when `stop` is drained.
+/// Searches for the highest rate of an open loop, in messages per second, that meets `goals`. The
+/// search begins at `first`, and ends early when `stop` drains.
 ///
-/// The report is that of the last run at the rate that was found, else of the last run, and
-/// contains the [`SearchTrace`]. `on_progress` receives the rate that is tried.
+/// Returns the report of the last run at the found rate, or else of the last run. It contains the
+/// [`SearchTrace`]. `on_progress` receives the rate that is being tried.
 ///
-/// A trial lasts as long as its percentiles need: too few samples never count as a broken
-/// objective. The search ends when no message is answered.
+/// A trial lasts as long as its percentiles need, so that an objective never fails because of too
+/// few samples. The search ends when no message is answered.
 ///
 /// # Errors
 /// Those of [`run`] and [`check_search`], and a target that refuses connections.
@@ -110,7 +112,7 @@ pub async fn find_max(
     Ok(report)
 }
 
-/// Refuses a search whose first rate provides too few messages for its percentiles.
+/// Returns an error if the first rate of a search provides too few messages for its percentiles.
 ///
 /// # Errors
 /// A sentence with the rate that would suffice.
@@ -129,8 +131,8 @@ pub fn check_search(goals: &Objectives, first: f64) -> Result<(), String> {
     ))
 }
 
-/// Opens and closes a connection to each target, so that a search does not try all rates without a
-/// server.
+/// Opens and closes a connection to each target. Without this check, a search would try all rates
+/// although no server is there.
 async fn probe(settings: &LoadSettings) -> io::Result<()> {
     let dialer = Dialer::new(&settings.targets).await?;
     for (client, address) in (0..).zip(&settings.targets.addresses) {
@@ -167,7 +169,7 @@ struct TrialResult {
     broken: Vec<String>,
     /// The objectives with too few samples, as sentences.
     inconclusive: Vec<String>,
-    /// The warnings that the tester may be the reason.
+    /// The warnings that the tester, and not the server, may have caused the result.
     warnings: Vec<String>,
 }
 
@@ -192,15 +194,15 @@ impl TrialResult {
         Self { broken, inconclusive, warnings }
     }
 
-    /// Returns all of these sentences, if the rate does not hold.
+    /// Returns all sentences if the rate does not hold, else none.
     fn sentences(self) -> Vec<String> {
         let Self { broken, inconclusive, warnings } = self;
         if broken.is_empty() { broken } else { [broken, inconclusive, warnings].concat() }
     }
 }
 
-/// Returns the reason to end the search because no message was answered: either none was before, or
-/// no client has a server any more.
+/// Returns the reason to end the search, if no message was answered and either no rate held before,
+/// or no client has a server any more.
 fn no_server_reason(report: &LoadReport, held_before: bool) -> Option<String> {
     let record = &report.record;
     let warm_up = report.warm_up.as_ref().map_or(0, |warm_up| warm_up.ledger.ok());
@@ -215,7 +217,7 @@ fn no_server_reason(report: &LoadReport, held_before: bool) -> Option<String> {
 /// Returns the settings of a trial.
 ///
 /// # Errors
-/// A sentence for a rate that the longest trial cannot judge.
+/// A sentence, if even the longest trial at this rate provides too few messages.
 fn trial_settings(
     settings: &LoadSettings,
     goals: &Objectives,
@@ -306,7 +308,8 @@ mod tests {
         LoadSettings::new("127.0.0.1:1".parse().unwrap(), plan.unwrap())
     }
 
-    /// Issue 11, item 35: a rate is tried for as long as its percentiles need, or not at all.
+    /// Issue 11, item 35: a trial lasts as long as its percentiles need. A rate that would need too
+    /// long is not tried.
     #[test]
     fn regression_a_rate_is_tried_until_its_percentiles_are_certain() {
         let seconds = |goals: &str, rate| {
@@ -338,7 +341,7 @@ mod tests {
         assert_eq!(check("max<1s,errors<1%", 0.0), Ok(()));
     }
 
-    /// Issue 11, item 35: too few samples are no broken objective.
+    /// Issue 11, item 35: an objective with too few samples does not count as missed.
     #[test]
     fn regression_too_few_samples_break_no_objective() {
         let goals = Objectives::goals("p99.9<5ms,max<1s,errors<50%").unwrap();
@@ -356,7 +359,7 @@ mod tests {
         assert!(!double_duration(&mut longer));
     }
 
-    /// Issue 11, item 35: the search ends when there is no server, and says why.
+    /// Issue 11, item 35: the search ends when there is no server, and reports the reason.
     #[test]
     fn regression_a_search_ends_without_a_server() {
         let mut report = sample::closed();
@@ -368,7 +371,7 @@ mod tests {
         silent.record = RunRecord::new(5);
         silent.record.end_client(5, SkipReason::TimedOut);
         assert_eq!(no_server_reason(&silent, false).unwrap(), "no message was answered");
-        // A rate that is too high may leave nothing answered, although a lower one held.
+        // At a rate that is too high, the server may answer no message, although a lower rate held.
         assert_eq!(no_server_reason(&silent, true), None);
         let end = SearchEnd::NoServer("connection refused".to_owned());
         let text = verdict(&RateSearch::from(9.0), &[], &end);

@@ -1,4 +1,5 @@
-//! The order of trials in the search for the highest rate. Pure.
+//! The order of trials in the search for the highest rate. Pure. A rate "holds" if a run meets the
+//! objectives, otherwise it "breaks".
 
 use crate::report::TrialPurpose;
 
@@ -6,24 +7,24 @@ use crate::report::TrialPurpose;
 /// held.
 const RESOLUTION: f64 = 1.05;
 
-/// Runs that confirm the rate that was found.
+/// The number of runs that confirm the found rate.
 const CONFIRMATIONS: u32 = 2;
 
-/// The most runs of a search: it also ends for an objective that holds by chance.
+/// The maximum number of runs, so that a search also ends if an objective holds only by chance.
 const RUNS_MAX: u32 = 40;
 
 /// The range of rates in messages per second.
 const RATE_MIN: f64 = 1.0;
 const RATE_MAX: f64 = 4_000_000.0;
 
-/// Doubles the rate until it breaks (or halves it until it holds), bisects the range between, and
-/// confirms the result. A rate that does not hold again counts as broken.
+/// Doubles the rate until it breaks, or halves it until it holds. Then bisects the range between
+/// the two, and confirms the result. A rate that does not hold again counts as broken.
 #[derive(Clone, Debug)]
 pub(crate) struct RateSearch {
     first: f64,
-    /// Rates that held each time, ascending.
+    /// The rates that held in each of their trials, in ascending order.
     held: Vec<f64>,
-    /// The lowest rate that broke.
+    /// The lowest rate that did not hold.
     broke: Option<f64>,
     confirmations: u32,
     runs: u32,
@@ -81,7 +82,7 @@ impl RateSearch {
         self.held.last().copied()
     }
 
-    /// Returns the lowest rate that broke.
+    /// Returns the lowest rate that did not hold.
     pub(crate) fn broke(&self) -> Option<f64> {
         self.broke
     }
@@ -148,7 +149,7 @@ mod tests {
         let mut runs = 0;
         let mut search = RateSearch::from(1000.0);
         try_rates(&mut search, |rate| {
-            // The first run at 900 and more is luck.
+            // In this test the first run holds by chance, even at a rate of 900 or more.
             runs += 1;
             rate < 900.0 || runs == 1
         });

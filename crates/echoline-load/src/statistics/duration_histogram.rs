@@ -1,4 +1,4 @@
-//! Histograms of durations, and the percentiles that they have enough samples for. Pure.
+//! Histograms of durations, and the percentiles for which they have enough samples. Pure.
 
 use std::time::Duration;
 
@@ -6,13 +6,14 @@ use hdrhistogram::Histogram;
 
 use super::nanos::nanos;
 
-/// The samples that must lie beyond a percentile. With fewer, its value is chance.
+/// The number of samples that must lie beyond a percentile. With fewer samples, its value depends
+/// on chance.
 const BEYOND_MIN: u64 = 10;
 
-/// The longest time that is distinguished: a day, as the longest time-out.
+/// The longest recorded time. It is a day, like the longest time-out.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Significant decimal digits of the histogram: its error is at most 0.1 %.
+/// The number of significant decimal digits of the histogram. Its error is at most 0.1 %.
 const DIGITS: u8 = 3;
 
 /// A percentile, from 0 to 100.
@@ -22,7 +23,7 @@ pub struct Percentile {
 }
 
 impl Percentile {
-    /// The percentiles of a report by default: p50, p90, p99, p99.9.
+    /// The default percentiles of a report: p50, p90, p99, p99.9.
     pub const DEFAULTS: [Self; 4] = [Self::P50, Self::P90, Self::P99, Self::P999];
 
     pub(crate) const P50: Self = Self { per_million: 500_000 };
@@ -38,7 +39,7 @@ impl Percentile {
         (0.0..=1e6).contains(&per_million).then_some(Self { per_million: per_million as u32 })
     }
 
-    /// From 0 to 100.
+    /// Returns the percentile as a number from 0 to 100.
     #[must_use]
     pub fn percent(self) -> f64 {
         f64::from(self.per_million) / 10_000.0
@@ -50,7 +51,7 @@ impl Percentile {
         f64::from(self.per_million) / 1e6
     }
 
-    /// Returns the fewest samples of which at least ten lie beyond it.
+    /// Returns the smallest number of samples of which at least ten lie beyond the percentile.
     pub(crate) fn samples_min(self) -> u64 {
         let beyond = u64::from(1_000_000 - self.per_million).max(1);
         (BEYOND_MIN * 1_000_000).div_ceil(beyond)
@@ -59,7 +60,8 @@ impl Percentile {
     /// Returns whether at least ten of `samples` lie beyond the percentile.
     #[must_use]
     pub fn is_certain(self, samples: u64) -> bool {
-        // In whole numbers: 100 × (1 − 0.9) is not 10 in binary fractions.
+        // This computes with integers, because 100 × (1 − 0.9) is not exactly 10 with
+        // floating-point numbers.
         u128::from(samples) * u128::from(1_000_000 - self.per_million)
             >= u128::from(BEYOND_MIN) * 1_000_000
     }
@@ -71,7 +73,7 @@ impl std::fmt::Display for Percentile {
     }
 }
 
-/// A histogram of durations: nanoseconds with three digits, in bounded memory.
+/// A histogram of durations in nanoseconds, with three significant digits and bounded memory.
 ///
 /// ```
 /// use std::time::Duration;
@@ -96,16 +98,16 @@ pub struct DurationHistogram {
 
 impl Default for DurationHistogram {
     fn default() -> Self {
-        // Begins at 1 ns, so that a value of a few microseconds still has three digits. The
-        // histogram grows with the longest sample, to about 300 KB at a day.
+        // The lowest value is 1 ns, so that a value of a few microseconds still has three digits.
+        // The histogram grows with the longest sample, up to about 300 KB for a day.
         let histogram = Histogram::new(DIGITS).expect("3 digits are at most 5");
         Self { histogram, max: Duration::ZERO }
     }
 }
 
 impl DurationHistogram {
-    /// Takes a histogram of nanoseconds that was read from a file. `max` is the longest time if it
-    /// is known more exactly than the histogram's digits.
+    /// Converts a histogram of nanoseconds that was read from a file. `max` is the exact longest
+    /// time, if it is known.
     #[must_use]
     pub fn from_histogram(mut histogram: Histogram<u64>, max: Option<Duration>) -> Self {
         histogram.auto(true);
@@ -115,12 +117,19 @@ impl DurationHistogram {
 
     /// Records a sample; a time over a day counts as a day.
     pub fn record(&mut self, time: Duration) {
+        self.record_many(time, 1);
+    }
+
+    /// Records `count` equal samples; a time over a day counts as a day.
+    #[inline]
+    pub fn record_many(&mut self, time: Duration, count: u64) {
         let time = time.min(LONGEST);
-        self.histogram.record(nanos(time)).expect("it grows by itself up to a day");
+        self.histogram.record_n(nanos(time), count).expect("it grows by itself up to a day");
         self.max = self.max.max(time);
     }
 
-    /// Adds the samples of `other`, as exactly as if all had been recorded here.
+    /// Adds the samples of `other`. The result is the same as if all samples had been recorded in
+    /// this histogram.
     pub fn merge(&mut self, other: &Self) {
         self.histogram.add(&other.histogram).expect("it grows by itself up to any value");
         self.max = self.max.max(other.max);
@@ -137,7 +146,8 @@ impl DurationHistogram {
     pub fn percentile(&self, percentile: Percentile) -> Option<Duration> {
         percentile.is_certain(self.count()).then(|| {
             let value = self.histogram.value_at_quantile(percentile.quantile());
-            // The histogram answers with the end of a bucket, which may lie beyond all samples.
+            // The histogram returns the upper end of a bucket, which may be larger than every
+            // sample.
             Duration::from_nanos(value).min(self.max)
         })
     }
@@ -235,7 +245,7 @@ mod tests {
         fn percentiles_are_those_of_the_sorted_samples(
             mut samples in prop::collection::vec(1_000u64..5_000_000_000, 20..2000),
         ) {
-            // Recorded in two halves, to check that merging changes nothing.
+            // The samples are recorded in two histograms, to check that merging changes nothing.
             let mut times = [DurationHistogram::default(), DurationHistogram::default()];
             for (index, &sample) in samples.iter().enumerate() {
                 times[index % 2].record(Duration::from_nanos(sample));

@@ -8,17 +8,17 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MessageOutcome {
-    /// The correct reply came in time.
+    /// The correct reply arrived in time.
     Ok,
     /// The reply was wrong.
     Wrong,
-    /// No reply came in time.
+    /// No reply arrived in time.
     TimedOut,
     /// The connection was reset before the reply, perhaps before all of the message was sent.
     Reset,
     /// The connection was closed before the reply.
     Lost,
-    /// The run was stopped before the reply: neither a success nor an error.
+    /// The run was stopped before the reply. This is neither a success nor an error.
     InFlight,
 }
 
@@ -40,7 +40,7 @@ impl MessageOutcome {
         }
     }
 
-    /// Returns the name as the key of a field.
+    /// Returns the name as a field key of a file.
     pub(crate) fn key(self) -> String {
         self.name().replace(' ', "_")
     }
@@ -56,13 +56,13 @@ pub enum SkipReason {
     NotConnected,
     /// A reply was wrong, so it is unknown which reply belongs to which message.
     Wrong,
-    /// A reply did not come in time. If it came late, it would be matched with the next message.
+    /// A reply did not arrive in time. A late reply would be matched with the next message.
     TimedOut,
     /// The connection ended.
     Lost,
     /// The run was stopped.
     Stopped,
-    /// The message was late, and the late policy is to skip.
+    /// The message was late, and the late policy is [`Skip`](crate::schedule::LatePolicy::Skip).
     Late,
     /// The run was over before the connection was free for the message.
     Overdue,
@@ -100,7 +100,8 @@ impl From<MessageOutcome> for SkipReason {
 /// timed out + reset + lost + in flight. Messages that were stopped, or in flight at a stop, are
 /// neither successes nor errors.
 ///
-/// A plan without a number of messages (a closed loop for a time) plans the messages that it sends.
+/// A plan without a number of messages (a closed loop with a duration) plans the messages that it
+/// sends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ledger {
     planned: u64,
@@ -210,8 +211,8 @@ impl Ledger {
         if counted == 0 { 0.0 } else { (counted.saturating_sub(self.ok())) as f64 / counted as f64 }
     }
 
-    /// Returns the number of planned messages that no stop cut off. Each of them is a success or an
-    /// error.
+    /// Returns the number of planned messages without those that a stop cut off. Each of them is a
+    /// success or an error.
     #[must_use]
     pub fn counted(&self) -> u64 {
         self.planned.saturating_sub(self.stopped() + self.in_flight())
@@ -223,7 +224,7 @@ impl Ledger {
         self.count(MessageOutcome::Lost)
     }
 
-    /// Returns the number of planned messages that were never sent, for another reason than a stop
+    /// Returns the number of planned messages that were never sent for a reason other than a stop
     /// of the run.
     #[must_use]
     pub fn skipped(&self) -> u64 {
@@ -248,7 +249,7 @@ impl Ledger {
 pub enum DatagramAnomaly {
     /// A correct reply after the time-out of its message, which stays timed out.
     Late,
-    /// A second correct reply.
+    /// A further correct reply to a message.
     Duplicated,
     /// A correct reply in time, after the reply to a message that was sent later.
     Reordered,

@@ -1,5 +1,5 @@
-//! The measurements of a run: counts of messages, histograms of times, and their development over
-//! the run.
+//! The measurements of a run: counts of messages, histograms of times, and both as a series over
+//! time.
 
 pub(crate) mod duration_histogram;
 pub(crate) mod ledger;

@@ -1,10 +1,10 @@
-//! Durations as whole nanoseconds, in histograms and in files.
+//! Converts durations to whole nanoseconds, for histograms and files.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serializer};
 
-/// Returns the nanoseconds of `time`; `u64::MAX`, 584 years, for longer ones.
+/// Returns `time` in nanoseconds, at most `u64::MAX`, which is 584 years.
 pub(crate) fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
@@ -19,7 +19,7 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
     u64::deserialize(deserializer).map(Duration::from_nanos)
 }
 
-/// The same encoding for a time that may be missing.
+/// Encodes a duration that may be missing, also as nanoseconds.
 pub(crate) mod option {
     use std::time::Duration;
 

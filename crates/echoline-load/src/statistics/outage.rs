@@ -2,23 +2,24 @@
 
 use std::time::Duration;
 
-/// The time that clients were without a server, added up over all clients.
+/// The time without a server, added up over all clients.
 ///
-/// A closed loop for a time plans only the messages that it sends, so an outage alone would cause
-/// no errors. There this share of the time counts as failed messages; see
+/// A closed loop with a duration plans only the messages that it sends, so an outage alone would
+/// cause no errors. In such a run, this share of the time counts as failed messages; see
 /// [`RunRecord::error_share`](super::RunRecord::error_share).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ServerOutage {
-    /// Clients that were without a server when they ended.
+    /// The number of clients that were without a server when they ended.
     pub clients: u32,
-    /// Closed loop for a time: the time that clients were without a server.
+    /// In a closed loop with a duration: the time that clients were without a server.
     pub time: Duration,
-    /// Closed loop for a time: the time in which the clients should have sent.
+    /// In a closed loop with a duration: the time in which the clients should have sent messages.
     pub client_time: Duration,
 }
 
 impl ServerOutage {
-    /// Returns the share of the clients' time, from 0 to 1; 0 if no time was counted.
+    /// Returns the time without a server as a share of the clients' time, from 0 to 1; 0 if no time
+    /// was counted.
     #[must_use]
     pub fn share(&self) -> f64 {
         if self.client_time.is_zero() {
@@ -37,8 +38,8 @@ impl ServerOutage {
 
 /// Tracks whether one client has a server. Times count from the start of the run.
 ///
-/// A connection counts as a server only when it has carried a reply. A server that accepts and
-/// closes at once is an outage.
+/// A server counts as present only after a connection has carried a reply. If a server accepts
+/// connections and closes them at once, that is an outage.
 #[derive(Clone, Debug)]
 pub(crate) struct Availability {
     /// The measured time: from the end of the warm-up to the end of the plan.
@@ -51,7 +52,7 @@ pub(crate) struct Availability {
     connected: Option<Duration>,
     /// Whether the last connection has carried a reply.
     replied: bool,
-    /// The total of all outages that are over.
+    /// The total time of all outages that are over.
     past: Duration,
 }
 
@@ -61,24 +62,24 @@ impl Availability {
         Self { judged, since: None, ended, connected: None, replied: false, past: Duration::ZERO }
     }
 
-    /// Notes that a connection was opened.
+    /// Records that a connection was opened.
     pub(crate) fn connect(&mut self, at: Duration) {
         self.connected = Some(at);
         self.replied = false;
     }
 
-    /// Notes that a connection could not be opened. The outage began when the previous one ended.
+    /// Records that a connection could not be opened. The outage began when the previous one ended.
     pub(crate) fn refuse(&mut self) {
         self.replied = false;
         self.since.get_or_insert(self.ended);
     }
 
-    /// Notes a reply.
+    /// Records a reply.
     pub(crate) fn note_reply(&mut self) {
         self.replied = true;
     }
 
-    /// Notes that the connection ended, after a failure or because everything was sent.
+    /// Records that the connection ended, after a failure or because everything was sent.
     pub(crate) fn disconnect(&mut self, at: Duration, failed: bool) {
         self.recover();
         if failed && !self.replied {
@@ -98,8 +99,8 @@ impl Availability {
         self.since
     }
 
-    /// Ends the account. If the client gave up before the end of the plan, the outage lasts until
-    /// that end.
+    /// Returns the outage of the client, which ended at `at`. If the client gave up before the end
+    /// of the plan, the outage lasts until the end of the plan.
     pub(crate) fn finish(&mut self, at: Duration, gave_up: bool) -> ServerOutage {
         self.recover();
         if gave_up {

@@ -5,12 +5,12 @@
 //! all ways to assign the ranks to the two groups are counted. (Mann and Whitney, 1947; ties as in
 //! Lehmann, *Nonparametrics*, 1975.)
 
-/// The most figures of one group. The cost grows with the cube of this number.
+/// The maximum number of figures in a group. The cost grows with the cube of this number.
 pub(crate) const GROUP_MAX: usize = 50;
 
 /// Returns the two-sided p-value of two groups; 1 if a group is empty.
 ///
-/// Groups of more than [`GROUP_MAX`] are truncated. NaN is ignored.
+/// Only the first [`GROUP_MAX`] figures of a group are used. NaN is ignored.
 pub(crate) fn p_value(one: &[f64], other: &[f64]) -> f64 {
     let (one, other) = (numbers(one), numbers(other));
     if one.is_empty() || other.is_empty() {
@@ -18,7 +18,7 @@ pub(crate) fn p_value(one: &[f64], other: &[f64]) -> f64 {
     }
     let ranks = doubled_ranks(&one, &other);
     let observed: usize = ranks[..one.len()].iter().sum();
-    // Twice the sum of ranks that a group of this size has on average.
+    // Twice the mean sum of ranks of a group of this size.
     let middle = one.len() * (ranks.len() + 1);
     let ways = ways_by_sum(&ranks, one.len());
     let all: f64 = ways.iter().sum();
@@ -32,7 +32,8 @@ pub(crate) fn p_value(one: &[f64], other: &[f64]) -> f64 {
     (uneven / all).min(1.0)
 }
 
-/// Returns the smallest p-value of groups of these sizes, which is that of complete separation.
+/// Returns the smallest p-value of groups of these sizes. It occurs if all figures of one group are
+/// smaller than all figures of the other.
 pub(crate) fn p_value_least(one: usize, other: usize) -> f64 {
     let ways: f64 = (1..=one).map(|number| (other + number) as f64 / number as f64).product();
     (2.0 / ways).min(1.0)
@@ -52,7 +53,7 @@ pub(crate) fn corrected(p_values: &[f64]) -> Vec<f64> {
     corrected
 }
 
-/// Returns the median; `None` of no figures.
+/// Returns the median; `None` if there are no figures.
 pub(crate) fn median(figures: &[f64]) -> Option<f64> {
     let mut sorted = figures.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -83,7 +84,7 @@ fn ways_by_sum(ranks: &[usize], size: usize) -> Vec<f64> {
     let mut ways = vec![vec![0.0; total + 1]; size + 1];
     ways[0][0] = 1.0;
     for &rank in ranks {
-        // From the largest group down, so that no rank is used twice.
+        // The loop begins with the largest group, so that no rank is used twice.
         for taken in (0..size).rev() {
             for sum in (rank..=total).rev() {
                 let more = ways[taken][sum - rank];

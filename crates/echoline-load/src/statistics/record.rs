@@ -8,7 +8,8 @@ use crate::statistics::{
     ServerOutage, SkipReason,
 };
 
-/// The most distinct reasons that are kept; a server can cause any number of them.
+/// The maximum number of distinct reasons that are kept, because a server can cause any number of
+/// them.
 const REASONS_MAX: usize = 20;
 
 /// The text under which further reasons are counted.
@@ -19,31 +20,35 @@ const OTHER_REASONS: &str = "other reasons";
 pub struct RunRecord {
     /// The account of all planned messages.
     pub ledger: Ledger,
-    /// Clients whose messages were all answered correctly.
+    /// The number of clients whose messages were all answered correctly.
     pub clients_ok: u32,
     /// The time that clients were without a server.
     pub outage: ServerOutage,
-    /// Connections that were opened.
+    /// The number of connections that were opened.
     pub connections: u64,
     /// The latency of correct replies in open loop: from the intended time until the reply was
     /// complete. Empty in closed loop.
     pub latency: DurationHistogram,
+    /// The same without the tester's own [`lag`](Self::lag): as if each message had been sent at
+    /// its intended time, or as soon as its connection was free. A server that gets several late
+    /// messages at once answers slower, so this is an upper bound.
+    pub latency_without_lag: DurationHistogram,
     /// The service time of correct replies: from just before the message was sent until the reply
     /// was complete.
     pub service: DurationHistogram,
     /// The connect time: from the start of connecting until the socket was open.
     pub connect: DurationHistogram,
-    /// The handshake time: from then until the end of the TLS and WebSocket handshakes. Empty
-    /// without handshakes.
+    /// The handshake time: from the open socket until the end of the TLS and WebSocket handshakes.
+    /// Empty without handshakes.
     pub handshake: DurationHistogram,
-    /// The tester's own delay in open loop: from the intended time, or from when the connection
-    /// became free if that was later, until the message was sent.
+    /// The tester's own delay in open loop: the time until the message was sent, from its intended
+    /// time or from when the connection became free, whichever was later.
     pub lag: DurationHistogram,
     /// The number of messages in open loop whose connection was busy at their intended time.
     pub delayed: u64,
-    /// Irregular replies over UDP.
+    /// The counts of irregular replies over UDP.
     pub anomalies: DatagramAnomalies,
-    /// The development over the run.
+    /// The counts and latencies over time.
     pub series: Series,
     failures: [DurationHistogram; MessageOutcome::ALL.len()],
     reasons: BTreeMap<String, u64>,
@@ -54,11 +59,11 @@ pub struct RunRecord {
 /// A correct reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CorrectReply {
-    /// The time at which it was complete, from the start of the measuring.
+    /// The time at which the reply was complete, from the start of the measured time.
     pub at: Duration,
-    /// The time from the intended time until then; `None` in closed loop.
+    /// The time from the intended send time until the reply was complete; `None` in closed loop.
     pub latency: Option<Duration>,
-    /// The time from just before the message was sent until then.
+    /// The time from just before the message was sent until the reply was complete.
     pub service: Duration,
 }
 
@@ -71,12 +76,18 @@ impl RunRecord {
 
     /// Records a correct reply.
     pub fn reply(&mut self, reply: CorrectReply) {
-        self.ledger.settle(MessageOutcome::Ok);
-        self.service.record(reply.service);
+        self.many_replies(reply, 1);
+    }
+
+    /// Records `count` correct replies with the same times.
+    #[inline]
+    pub fn many_replies(&mut self, reply: CorrectReply, count: u64) {
+        self.ledger.settle_many(MessageOutcome::Ok, count);
+        self.service.record_many(reply.service, count);
         if let Some(latency) = reply.latency {
-            self.latency.record(latency);
+            self.latency.record_many(latency, count);
         }
-        self.series.answered(reply.at, reply.latency.unwrap_or(reply.service));
+        self.series.many_answered(reply.at, reply.latency.unwrap_or(reply.service), count);
     }
 
     /// Records that a message failed at `at`, with its age from the intended time or from sending.
@@ -86,14 +97,14 @@ impl RunRecord {
         self.series.failed(at);
     }
 
-    /// Returns the ages of messages that failed in this way. The age of a time-out is a lower bound
-    /// of its latency.
+    /// Returns the ages of the messages with this outcome. The age of a timed-out message is a
+    /// lower bound of its latency.
     #[must_use]
     pub fn failures(&self, outcome: MessageOutcome) -> &DurationHistogram {
         &self.failures[outcome as usize]
     }
 
-    /// Sets the ages of failures that were read from a file.
+    /// Sets the ages of the messages with this outcome, which were read from a file.
     pub fn set_failures(&mut self, outcome: MessageOutcome, ages: DurationHistogram) {
         self.failures[outcome as usize] = ages;
     }
@@ -105,7 +116,7 @@ impl RunRecord {
     }
 
     /// Returns the share of planned messages without a correct reply, from 0 to 1. In a closed loop
-    /// for a time, the time without a server counts as if messages had been due in it.
+    /// with a duration, the time without a server counts as if messages had been due during it.
     #[must_use]
     pub fn error_share(&self) -> f64 {
         let errors = self.ledger.error_share();
@@ -121,7 +132,7 @@ impl RunRecord {
     }
 
     /// Returns the response times as users see them: latency (in closed loop service time), and the
-    /// age of time-outs.
+    /// ages of timed-out messages.
     #[must_use]
     pub fn response_times(&self) -> DurationHistogram {
         let [answers, timed_out] = self.user_visible_times();
@@ -154,6 +165,7 @@ impl RunRecord {
         self.delayed += other.delayed;
         self.anomalies.merge(&other.anomalies);
         self.latency.merge(&other.latency);
+        self.latency_without_lag.merge(&other.latency_without_lag);
         self.service.merge(&other.service);
         self.connect.merge(&other.connect);
         self.handshake.merge(&other.handshake);
@@ -206,8 +218,8 @@ impl RunRecord {
         }
     }
 
-    /// Returns the distinct reasons with their counts, the most frequent first: at most 20, and the
-    /// rest as "other reasons".
+    /// Returns the distinct reasons with their counts, the most frequent first. At most 20 are
+    /// listed, and the others are counted as "other reasons".
     #[must_use]
     pub fn reasons(&self) -> Vec<(&str, u64)> {
         let mut reasons: Vec<_> =
@@ -265,7 +277,8 @@ mod tests {
     }
 
     proptest! {
-        /// The ledger adds up for any outcomes, in one record for all clients or in one for each.
+        /// The ledger adds up for any outcomes, both in one record for all clients and in one
+        /// record for each client.
         #[test]
         fn the_ledger_adds_up_for_any_sequence_of_outcomes(
             clients in prop::collection::vec(

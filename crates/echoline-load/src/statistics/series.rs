@@ -1,4 +1,4 @@
-//! The series of a run: its counts and latencies second by second, in bounded memory. Pure.
+//! The series of a run: the counts and latencies of each second, in bounded memory. Pure.
 
 use std::time::Duration;
 
@@ -7,22 +7,22 @@ use hdrhistogram::Histogram;
 use crate::statistics::nanos::nanos;
 use crate::statistics::{DatagramAnomalies, DatagramAnomaly};
 
-/// The most intervals that are kept. If one more is needed, neighbours are merged in pairs.
+/// The maximum number of intervals. If one more is needed, neighbours are merged in pairs.
 pub(crate) const INTERVALS_MAX: usize = 300;
 
 /// The measurements of one interval of a run.
 #[derive(Clone, Debug)]
 pub struct SeriesInterval {
-    /// Messages that were sent in it.
+    /// The number of messages that were sent in the interval.
     pub sent: u64,
-    /// Messages that were answered correctly in it, even if they were sent before.
+    /// Messages that were answered correctly in the interval, even if they were sent before it.
     pub ok: u64,
-    /// Messages that failed in it, even if they were sent before.
+    /// Messages that failed in the interval, even if they were sent before it.
     pub failed: u64,
-    /// Irregular replies in it.
+    /// The counts of irregular replies in the interval.
     pub anomalies: DatagramAnomalies,
-    /// The latency of the correct replies in it, in nanoseconds with two digits: from the intended
-    /// time in open loop, from sending in closed loop.
+    /// The latency of the correct replies in the interval, in nanoseconds with two significant
+    /// digits. It counts from the intended time in open loop, and from sending in closed loop.
     pub latency: Histogram<u32>,
 }
 
@@ -43,10 +43,10 @@ impl SeriesInterval {
     }
 }
 
-/// A run in intervals of equal length: one second, or two, four … seconds in longer runs, so that
-/// there are at most 300.
+/// A run in at most 300 intervals of equal length. An interval is one second, in longer runs two,
+/// four or more seconds.
 ///
-/// Offsets count from the start of the measuring, after the warm-up.
+/// Offsets count from the start of the measured time, after the warm-up.
 #[derive(Clone, Debug, Default)]
 pub struct Series {
     /// The binary logarithm of the interval length in seconds: a shift is cheaper than a division.
@@ -77,21 +77,34 @@ impl Series {
         &self.intervals
     }
 
-    /// Returns the last complete interval at `offset`, if anything was recorded since.
+    /// Returns the interval before the one at `offset`, if it was recorded.
     pub(crate) fn last_complete(&self, offset: Duration) -> Option<&SeriesInterval> {
         self.intervals.get(self.index(offset).checked_sub(1)?)
     }
 
     /// Records that a message was sent at `offset`.
     pub fn sent(&mut self, offset: Duration) {
-        self.at(offset).sent += 1;
+        self.many_sent(offset, 1);
+    }
+
+    /// Records that `count` messages were sent at `offset`.
+    #[inline]
+    pub fn many_sent(&mut self, offset: Duration, count: u64) {
+        self.at(offset).sent += count;
     }
 
     /// Records a correct reply at `offset`, after `latency`.
     pub fn answered(&mut self, offset: Duration, latency: Duration) {
+        self.many_answered(offset, latency, 1);
+    }
+
+    /// Records `count` correct replies at `offset`, after `latency` each.
+    #[inline]
+    pub fn many_answered(&mut self, offset: Duration, latency: Duration, count: u64) {
         let interval = self.at(offset);
-        interval.ok += 1;
-        interval.latency.record(nanos(latency)).expect("it grows by itself up to any value");
+        interval.ok += count;
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        interval.latency.record_n(nanos(latency), count).expect("it grows up to any value");
     }
 
     /// Records a failure at `offset`.
@@ -104,7 +117,7 @@ impl Series {
         self.at(offset).anomalies.count(anomaly);
     }
 
-    /// Adds empty intervals up to `end`, so that a silence at the end is visible.
+    /// Adds empty intervals up to `end`, so that the series shows a silence at the end.
     pub fn cover(&mut self, end: Duration) {
         if let Some(last) = end.checked_sub(Duration::from_nanos(1)) {
             self.at(last);
@@ -131,7 +144,7 @@ impl Series {
         }
     }
 
-    /// Makes the intervals of both equally long. Returns the changed `other`.
+    /// Makes the intervals of both series equally long. Returns the changed `other`.
     fn aligned(&mut self, other: &Self) -> Self {
         let mut other = other.clone();
         while self.exponent < other.exponent {
@@ -143,6 +156,7 @@ impl Series {
         other
     }
 
+    #[inline]
     fn at(&mut self, offset: Duration) -> &mut SeriesInterval {
         let mut index = self.index(offset);
         while index >= INTERVALS_MAX {
@@ -194,7 +208,7 @@ mod tests {
         );
     }
 
-    /// Issue 11, item 38: a silence at the end of a run is part of its series.
+    /// Issue 11, item 38: seconds without replies at the end of a run are also in the series.
     #[test]
     fn regression_silent_seconds_at_the_end_are_intervals() {
         let mut series = Series::default();

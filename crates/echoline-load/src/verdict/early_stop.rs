@@ -1,4 +1,4 @@
-//! Alarms that are certain to come true before the run has ended. Pure.
+//! Finds alarms that are certain to be met, before the run has ended. Pure.
 
 use std::time::Duration;
 
@@ -6,8 +6,8 @@ use crate::statistics::RunRecord;
 use crate::verdict::{ComparisonOperator, Metric, Objective};
 
 impl Objective {
-    /// Returns the number of messages in `record` that count towards an alarm; for `max`, 1 if it
-    /// came true.
+    /// Returns the number of messages in `record` that count towards an alarm. For `max`, returns 1
+    /// if the alarm is met.
     ///
     /// The counts of several workers are added, so that no histogram is copied during the run.
     pub(crate) fn count_for(&self, record: &RunRecord) -> u64 {
@@ -21,14 +21,14 @@ impl Objective {
             Metric::Late => record.anomalies.late,
             Metric::Duplicated => record.anomalies.duplicated,
             Metric::Reordered => record.anomalies.reordered,
-            // These are never certain: a late reply reverts a loss, and a mean or a rate can
-            // recover.
+            // Alarms on these metrics are never certain: a late reply reverts a loss, and a mean or
+            // a rate can recover.
             Metric::Lost | Metric::Mean | Metric::Rate => 0,
         }
     }
 
-    /// Returns whether an alarm is certain to come true in a run of at most `planned` messages;
-    /// `None` if their number is unknown.
+    /// Returns whether an alarm is certain to be met in a run of at most `planned` messages.
+    /// `planned` is `None` if the number is unknown.
     pub(crate) fn is_certain(&self, count: u64, planned: Option<u64>) -> bool {
         let is_upper =
             matches!(self.comparison, ComparisonOperator::Above | ComparisonOperator::AtLeast);
@@ -78,7 +78,7 @@ mod tests {
             ("skipped>0.8%", Some(1000), true),
             ("skipped>0.9%", Some(1000), false),
             ("duplicated>0.2%", Some(1000), true),
-            // 21 of 1000 took longer than 5 ms: p97 can still be below, p98 cannot.
+            // 21 of 1000 took longer than 5 ms. So p97 can still be below 5 ms, and p98 cannot.
             ("p97>5ms", Some(1000), false),
             ("p98>5ms", Some(1000), true),
             ("p98>5ms", None, false),

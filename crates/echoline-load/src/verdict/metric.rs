@@ -10,15 +10,16 @@ use echoline_base::amount::{self, figures};
 /// A metric of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Metric {
-    /// A percentile of the latency, `p99`, in seconds. It counts correct replies, and time-outs
-    /// with their age: in open loop from the intended time, in closed loop the service time.
+    /// A percentile of the latency in seconds, for example `p99`. It is computed from correct
+    /// replies, and from timed-out messages with their age. The time counts from the intended time
+    /// in open loop, and from sending in closed loop.
     Percentile(Percentile),
     /// The longest latency, `max`, in seconds.
     Max,
     /// The mean latency, `mean`, in seconds.
     Mean,
     /// The share of planned messages without a correct reply, `errors`, from 0 to 1. In a closed
-    /// loop for a time, the time without a server counts too.
+    /// loop with a duration, the time without a server counts too.
     Errors,
     /// The share of planned messages that were never sent, `skipped`, from 0 to 1. Messages that
     /// were not sent because the run was stopped are not counted.
@@ -28,12 +29,13 @@ pub enum Metric {
     Lost,
     /// Over UDP: the share of sent messages with a late reply, `late`.
     Late,
-    /// Over UDP: second replies as a share of sent messages, `duplicated`.
+    /// Over UDP: the number of further replies to a message, as a share of the sent messages,
+    /// `duplicated`.
     Duplicated,
-    /// Over UDP: the share of sent messages whose reply came after one to a later message,
+    /// Over UDP: the share of sent messages whose reply arrived after the reply to a later message,
     /// `reordered`.
     Reordered,
-    /// Correct replies per second, `rate`.
+    /// The number of correct replies per second, `rate`.
     Rate,
 }
 
@@ -82,14 +84,15 @@ impl Metric {
         }
     }
 
-    /// Formats a limit so that it parses as the same.
+    /// Formats a limit so that the text parses to the same limit.
     pub(crate) fn write_limit(self, limit: f64) -> String {
         match self {
             Self::Percentile(_) | Self::Max | Self::Mean => {
                 format!("{:?}", Duration::try_from_secs_f64(limit).unwrap_or_default())
             }
             share if share.is_share() => {
-                // Ten decimals are enough for any input, and hide the error of a binary fraction.
+                // Ten decimals are enough for any input, and hide the rounding error of
+                // floating-point numbers.
                 let percent = format!("{:.10}", limit * 100.0);
                 format!("{}%", percent.trim_end_matches('0').trim_end_matches('.'))
             }

@@ -1,10 +1,10 @@
-//! Objectives of a run, `p99<5ms,errors<0.1%`: parsed and checked. Pure.
+//! Parses and checks the objectives of a run, for example `p99<5ms,errors<0.1%`. Pure.
 
 use std::fmt;
 
 use crate::verdict::Metric;
 
-/// The most objectives of one list.
+/// The maximum number of objectives in a list.
 const OBJECTIVES_MAX: usize = 32;
 
 /// A valid example of each kind of list.
@@ -24,7 +24,7 @@ pub enum ComparisonOperator {
     AtLeast,
 }
 
-/// One comparison, `p99<5ms`.
+/// One comparison, for example `p99<5ms`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Objective {
     /// The metric.
@@ -35,7 +35,7 @@ pub struct Objective {
     pub limit: f64,
 }
 
-/// Whether a list contains goals, which must hold, or alarms, which must not come true.
+/// Whether a list contains goals, which must be met, or alarms, which must not be met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ObjectiveKind {
     Goal,
@@ -85,7 +85,7 @@ pub enum ObjectiveError {
     /// A part has no operator.
     #[error("'{part}' has no comparison: write for example '{example}'")]
     NoComparison {
-        /// The text that was read.
+        /// The invalid text.
         part: String,
         /// A valid example.
         example: &'static str,
@@ -96,7 +96,7 @@ pub enum ObjectiveError {
          errors, skipped, lost, late, duplicated, reordered or rate, as in '{example}'"
     )]
     NoMetric {
-        /// The text that was read.
+        /// The invalid text.
         name: String,
         /// A valid example.
         example: &'static str,
@@ -104,17 +104,17 @@ pub enum ObjectiveError {
     /// The right side is not a valid limit for the metric.
     #[error("'{limit}' is not a limit for {metric}: write for example '{example}'")]
     NoLimit {
-        /// The text that was read.
+        /// The invalid text.
         limit: String,
         /// The metric.
         metric: Metric,
         /// A valid example.
         example: &'static str,
     },
-    /// A goal was given for an alarm, or an alarm for a goal.
+    /// The operator of a goal is that of an alarm, or the reverse.
     #[error("'{part}' is the wrong way round: {meaning}, so write for example '{example}'")]
     WrongWay {
-        /// The text that was read.
+        /// The invalid text.
         part: String,
         /// The meaning of the list.
         meaning: &'static str,
@@ -124,7 +124,7 @@ pub enum ObjectiveError {
 }
 
 impl Objectives {
-    /// Parses goals, which must hold: `p99<5ms,errors<0.1%`.
+    /// Parses goals, which must be met, for example `p99<5ms,errors<0.1%`.
     ///
     /// # Errors
     /// [`ObjectiveError`] with the offending text and a valid example.
@@ -132,7 +132,7 @@ impl Objectives {
         Self::read(text, ObjectiveKind::Goal)
     }
 
-    /// Parses alarms, which must not come true: `p99>5ms,errors>0.1%`.
+    /// Parses alarms, which must not be met, for example `p99>5ms,errors>0.1%`.
     ///
     /// # Errors
     /// [`ObjectiveError`] with the offending text and a valid example.
@@ -140,8 +140,8 @@ impl Objectives {
         Self::read(text, ObjectiveKind::Alarm)
     }
 
-    /// Returns the objectives that the figures do not meet. A metric without a value (`None`) meets
-    /// none.
+    /// Returns the goals that the figures do not meet, or the alarms that they meet. A metric
+    /// without a value (`None`) always counts as a breach.
     pub fn check(&self, figure: impl Fn(Metric) -> Option<f64>) -> Vec<Breach> {
         let breach = |&objective: &Objective| {
             let measured = figure(objective.metric);
@@ -208,7 +208,8 @@ impl ObjectiveKind {
         }
     }
 
-    /// Returns whether the operator must be `<` or `<=`. Only for the rate, more is better.
+    /// Returns whether the operator must be `<` or `<=`. The rate is the only metric of which more
+    /// is better.
     fn wants_upper(self, metric: Metric) -> bool {
         (metric == Metric::Rate) != (self == Self::Goal)
     }
@@ -269,7 +270,7 @@ impl fmt::Display for Objective {
 }
 
 impl fmt::Display for Objectives {
-    /// Formats the list so that it parses as the same.
+    /// Formats the list so that the text parses to the same list.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let list: Vec<_> = self.list.iter().map(ToString::to_string).collect();
         f.write_str(&list.join(","))

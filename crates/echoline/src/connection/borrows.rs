@@ -10,10 +10,10 @@ use super::limits::Closed;
 
 /// The future of [`Connection::write`](crate::Connection::write) and of the similar methods.
 ///
-/// The bytes of a small write are already in the buffer when this value is created, as with
-/// asyncio's `write`; awaiting it is asyncio's `drain`. A large write, or one that has to wait for
-/// the peer, begins when it is awaited. The type is small, because it is a part of every handler's
-/// future. It allocates only if it really has to wait for the peer.
+/// The bytes of a small write are already in the buffer when this value is created, like those of
+/// asyncio's `write`. Awaiting the value corresponds to asyncio's `drain`. A large write, or one
+/// that has to wait for the peer, begins when it is awaited. The type is small, because it is a
+/// part of every handler's future. It allocates only if it has to wait for the peer.
 #[must_use = "a write that is not awaited does not wait for the peer, and may not be begun"]
 pub struct Write<'a>(State<'a>);
 
@@ -50,14 +50,15 @@ impl fmt::Debug for Write<'_> {
     }
 }
 
-/// A guard for a message in progress, which ends when the guard is dropped; see
-/// [`Connection::begin_message`](crate::Connection::begin_message). It is used like the
-/// [`Connection`](crate::Connection) or [`Reader`](crate::connection::Reader) that it borrows.
+/// A guard for a message in progress; see
+/// [`Connection::begin_message`](crate::Connection::begin_message). The message ends when the guard
+/// is dropped. The guard dereferences to the [`Connection`](crate::Connection) or
+/// [`Reader`](crate::connection::Reader) that it borrows.
 pub struct MessageGuard<'a, C> {
     connection: &'a mut C,
-    /// Sets whether a message is in progress; returns the value before.
+    /// Sets whether a message is in progress. Returns the previous value.
     set: fn(&mut C, bool) -> bool,
-    /// An outer message was in progress before, and continues.
+    /// Whether a message was already in progress. That outer message continues after this one.
     outer: bool,
 }
 

@@ -1,12 +1,12 @@
-//! The end of a connection: send the rest, FIN, linger.
+//! Closes a connection: sends the pending output and FIN, and lingers.
 //!
 //! Closing a socket with unread input resets the connection, and the reset can overtake the last
-//! line. So after its FIN this end goes on reading for a short time and discards the input (nginx's
-//! `lingering_close`; RFC 1122, 4.2.2.13, allows the reset).
+//! line. So after its FIN this end continues to read for a short time and discards the input. nginx
+//! calls this `lingering_close`. RFC 1122, 4.2.2.13, allows the reset.
 
 use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
@@ -23,7 +23,7 @@ use crate::transport::stream::CloseSignal;
 /// A connection that is being closed.
 pub(super) struct Closing<S> {
     core: Box<Core<S>>,
-    /// Nothing more can be sent.
+    /// Whether nothing more can be sent.
     broken: bool,
 }
 
@@ -68,13 +68,14 @@ where
         }
     }
 
-    /// Does the same as `run` for a caller that cannot wait. Most connections end without waiting:
-    /// the peer has closed and the socket takes the rest at once. Only the others need a task.
+    /// Works like `run` for a caller that cannot wait. Most connections end without waiting,
+    /// because the peer has closed and the socket takes the rest at once. The others end in a new
+    /// task.
     pub(super) fn run_in_background(mut self) {
         if self.broken || self.is_done_at_once() {
             return self.reset_if_broken();
         }
-        // If the runtime has already ended, the socket is just closed.
+        // If the runtime has already ended, the socket is closed without lingering.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             drop(runtime.spawn(self.run()));
         }
@@ -99,17 +100,37 @@ where
 
     async fn finish(&mut self) -> Result<(), Closed> {
         poll_fn(|cx| self.core.poll_flush(cx)).await?;
+        self.shut_down().await?;
         let core = &mut *self.core;
-        poll_fn(|cx| Pin::new(&mut core.stream).poll_shutdown(cx)).await?;
         if !core.input.at_end()
             && let Ok(_permit) = core.deadlines.config.lingering.try_acquire()
         {
             let limit = core.deadlines.config.limits.linger_timeout;
-            // The result does not matter: after the time-out nothing more can be done for the last
-            // line.
+            // The result does not matter. After the time-out, nothing more can be done to deliver
+            // the last line.
             let _ = tokio::time::timeout(limit, linger(&mut core.stream, &core.deadlines)).await;
         }
         Ok(())
+    }
+
+    /// Ends the output. A drain that begins meanwhile is a new close reason for the layers, because
+    /// a planned stall would hold it up.
+    async fn shut_down(&mut self) -> io::Result<()> {
+        let core = &mut *self.core;
+        let config = Arc::clone(&core.deadlines.config);
+        let mut draining = pin!(config.shutdown.reached(Phase::Draining));
+        let mut is_told = false;
+        poll_fn(|cx| {
+            loop {
+                let ended = Pin::new(&mut core.stream).poll_shutdown(cx);
+                if ended.is_ready() || is_told || draining.as_mut().poll(cx).is_pending() {
+                    return ended;
+                }
+                is_told = true;
+                (core.signal)(&mut core.stream, CloseSignal::Ends(Closed::Drained));
+            }
+        })
+        .await
     }
 
     fn reset_if_broken(mut self) {
@@ -123,7 +144,10 @@ where
     }
 }
 
-async fn linger<S: AsyncRead + Unpin>(stream: &mut S, deadlines: &Deadlines) -> io::Result<()> {
+async fn linger<S: AsyncRead + Unpin + 'static>(
+    stream: &mut S,
+    deadlines: &Deadlines,
+) -> io::Result<()> {
     let mut left = deadlines.config.limits.linger_bytes;
     while left > 0 {
         let length = poll_fn(|cx| poll_discard(stream, cx)).await?;

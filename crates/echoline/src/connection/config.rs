@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use super::limits::{Closed, Limits};
 use crate::metrics::summary::LineHook;
 use crate::server::shutdown::Shutdown;
-use crate::transport::origin::Origin;
+use crate::transport::origin::{Origin, OriginHistory};
 use crate::transport::steps::{Refusal, Transport};
 use echoline_base::poison::IgnorePoison;
 
@@ -31,13 +31,14 @@ pub enum Eol {
     /// `\n`, as Unix programs write it.
     #[default]
     Lf,
-    /// `\r\n`, as RFC 854 (Telnet) and most Internet line protocols have it.
+    /// `\r\n`, as in RFC 854 (Telnet) and most Internet line protocols.
     CrLf,
 }
 
 impl Eol {
-    /// Returns the bytes.
+    /// Returns the line end as text.
     #[must_use]
+    #[inline]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Lf => "\n",
@@ -46,7 +47,7 @@ impl Eol {
     }
 }
 
-/// The message to the peer when the server, and not the handler, ends its connection.
+/// The message to the peer when the server ends the connection, and not its handler.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -70,15 +71,16 @@ impl Eol {
 /// ```
 #[derive(Clone, Default)]
 pub enum Farewell {
-    /// Nothing: the stream just ends.
+    /// The peer gets no message.
     Silent,
-    /// One sentence if the server refuses the connection, otherwise nothing. For servers that pass
-    /// bytes on unchanged.
+    /// The peer gets one sentence if the server refuses the connection, and otherwise nothing. This
+    /// is for servers that pass bytes on unchanged.
     Refusal,
-    /// One sentence for each reason that the peer can do something about.
+    /// The peer gets one sentence for each close reason that it can avoid.
     #[default]
     Sentences,
-    /// The message that the function returns for the close reason. `None` sends nothing.
+    /// The peer gets the message that the function returns for the close reason, or nothing if it
+    /// returns `None`.
     Custom(Arc<dyn Fn(Closed) -> Option<String> + Send + Sync>),
 }
 
@@ -125,24 +127,28 @@ pub(crate) struct ConnectionConfig {
     pub(crate) shutdown: Shutdown,
     pub(crate) eol: Eol,
     pub(crate) farewell: Farewell,
-    /// Called with each line that is received.
+    /// The hook that is called with each received line.
     pub(crate) on_line: Option<Arc<LineHook>>,
-    /// One permit for each connection that may linger.
+    /// Has one permit for each connection that may linger.
     pub(crate) lingering: Semaphore,
     /// One permit for each connection that may be in its handshake.
     pub(crate) handshakes: Semaphore,
+    /// The origins of a connection that no server has accepted. Such a connection has settings of
+    /// its own; those of a server's connections are in their slots.
+    pub(crate) origins: OriginHistory,
 }
 
 impl ConnectionConfig {
     pub(crate) fn new(limits: Limits, shutdown: Shutdown, eol: Eol, farewell: Farewell) -> Self {
         let lingering = Semaphore::new(limits.max_lingering.min(Semaphore::MAX_PERMITS));
         let handshakes = Semaphore::new(limits.max_handshakes.clamp(1, Semaphore::MAX_PERMITS));
-        Self { limits, shutdown, eol, farewell, on_line: None, lingering, handshakes }
+        let (on_line, origins) = (None, OriginHistory::default());
+        Self { limits, shutdown, eol, farewell, on_line, lingering, handshakes, origins }
     }
 
-    /// Returns the same settings with new semaphores sized by the limits. A connection returns its
-    /// permit to the semaphore it came from, so until old permits are released there may be more in
-    /// use than the limit.
+    /// Returns the same settings with new semaphores, whose sizes are those of the limits. A
+    /// connection returns its permit to the old semaphore. So until the old permits are returned,
+    /// more permits than the limit may be in use.
     pub(crate) fn with_fresh_permits(&self) -> Self {
         let (shutdown, farewell) = (self.shutdown.clone(), self.farewell.clone());
         let with_fresh_permits = Self::new(self.limits.clone(), shutdown, self.eol, farewell);
@@ -197,10 +203,9 @@ impl ConnectionConfig {
 /// # }
 /// ```
 ///
-/// New connections get the new limits. An
-/// open connection keeps the limits it was accepted with, because its handler may have announced
-/// them to the client. Only the connection limits and the drain time-out are read again on each
-/// use.
+/// New connections get the new limits. An open connection keeps the limits with which it was
+/// accepted, because its handler may have announced them to the client. But changes of the
+/// connection limits and of the drain time-out take effect at once.
 #[derive(Clone, Debug)]
 pub struct LiveLimits {
     config: Arc<Mutex<Arc<ConnectionConfig>>>,
@@ -211,7 +216,7 @@ impl LiveLimits {
         Self { config: Arc::new(Mutex::new(Arc::new(config))) }
     }
 
-    /// Returns the limits that a new connection has.
+    /// Returns the limits of new connections.
     #[must_use]
     pub fn current(&self) -> Limits {
         self.config().limits.clone()
@@ -228,12 +233,12 @@ impl LiveLimits {
         Arc::clone(&self.config.lock().ignore_poison())
     }
 
-    /// Replaces the current settings with changed ones.
+    /// Changes a copy of the current settings, and makes it the current one.
     pub(crate) fn change(&self, change: impl FnOnce(&mut ConnectionConfig)) {
         let mut config = self.config.lock().ignore_poison();
         let mut new = config.with_fresh_permits();
         change(&mut new);
-        // The semaphores are new too, because their permits depend on the limits.
+        // The semaphores are also new, because their permits depend on the limits.
         *config = Arc::new(new.with_fresh_permits());
     }
 }

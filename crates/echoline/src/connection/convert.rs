@@ -27,8 +27,8 @@ where
 
     /// Splits the connection into a reader and a writer, like asyncio's `StreamReader` and
     /// `StreamWriter`. A handler can then read and write at the same time (`tokio::join!`,
-    /// `select!`). The writer does not send by itself while the reader waits: [`Writer::flush`]
-    /// does.
+    /// `select!`). While the reader waits, the output is not sent automatically: call
+    /// [`Writer::flush`].
     ///
     /// ```
     /// use echoline::{Closed, Connection};
@@ -50,11 +50,12 @@ where
     }
 
     /// Splits the connection into halves that two tasks can own, like tokio's
-    /// `TcpStream::into_split`. The writer sends on [`OwnedWriter::flush`]. When both halves are
-    /// dropped, the connection is closed in the background as if it were dropped.
+    /// `TcpStream::into_split`. The writer sends its output on [`OwnedWriter::flush`]. When both
+    /// halves are dropped, the connection is closed in the background, as when a connection is
+    /// dropped.
     ///
-    /// A server counts the connection when its handler returns, so the handler waits for the tasks
-    /// that own the halves:
+    /// A server counts the end of the connection when its handler returns. So the handler must wait
+    /// for the tasks that own the halves:
     ///
     /// ```
     /// use echoline::{Closed, Connection};
@@ -85,9 +86,10 @@ where
         super::owned::into_split(*self.into_core())
     }
 
-    /// Returns the connection as a byte stream with the bytes that were read ahead, for code that
-    /// takes any stream: `tokio::io::copy_bidirectional`, `tokio_util::codec::Framed`, another
-    /// protocol. See [`ConnectionStream`] for the limits that still hold.
+    /// Returns the connection as a byte stream, which begins with the bytes that were read ahead.
+    /// It is for code that takes any stream: `tokio::io::copy_bidirectional`,
+    /// `tokio_util::codec::Framed`, another protocol. See [`ConnectionStream`] for the limits that
+    /// still hold.
     ///
     /// ```
     /// use echoline::Connection;
@@ -113,8 +115,8 @@ where
 
 impl Connection {
     /// Runs the steps of `transport` in the middle of a dialogue, as STARTTLS does, and returns the
-    /// connection over the new stream. Its limits, its place in the server and its deadlines stay.
-    /// Pending output is sent first.
+    /// connection over the new stream. The new connection keeps the limits, the deadlines and the
+    /// connection slot. Pending output is sent first.
     ///
     /// ```
     /// use echoline::transport::Transport;
@@ -136,9 +138,9 @@ impl Connection {
     /// ```
     ///
     /// # Errors
-    /// [`Closed::Malformed`] if the peer has sent more than the line that asked for the upgrade:
-    /// input from before the handshake must not count as input after it (RFC 3207, section 4.2).
-    /// [`Closed::HandshakeTimeout`] after
+    /// [`Closed::Malformed`] if the peer has sent more than the line that asked for the upgrade,
+    /// because input from before the handshake must not count as input after it (RFC 3207, section
+    /// 4.2). [`Closed::HandshakeTimeout`] after
     /// [`Limits::handshake_timeout`](crate::Limits::handshake_timeout), [`Closed::Drained`], the
     /// error of a step, or of [`flush`](Self::flush). The connection is closed then.
     ///
@@ -161,8 +163,9 @@ impl Connection {
             let why = origin.failure.clone().unwrap_or_else(|| closed.to_string());
             tracing::info!(slot = number, "{why}");
         }
-        if let Some(slot) = &deadlines.slot {
-            slot.note_origin(origin);
+        match &deadlines.slot {
+            Some(slot) => slot.note_origin(origin),
+            None => deadlines.config.origins.note(origin),
         }
         deadlines.note_input();
         let core = Core::with_parts(opened?, input, output, deadlines, is_silent);

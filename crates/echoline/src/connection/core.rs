@@ -8,14 +8,13 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::buffers;
 use super::config::ConnectionConfig;
 use super::deadlines::{Deadlines, OutputState, WaitFor};
-use super::feed::{Outlet, poll_feed, poll_send};
+use super::feed::{Outlet, poll_feed, poll_send_before_read};
 use super::input::InputBuffer;
 use super::limits::{Closed, Limits};
 use super::line::Line;
-use super::output::{OutputBuffer, poll_write};
+use super::output::{OutputBuffer, length_of, poll_write};
 use crate::metrics::summary::Amount;
 use crate::server::registry::ConnectionSlot;
 use crate::transport::stream::{CloseSignal, Layer, signal_close};
@@ -27,11 +26,11 @@ pub(super) struct Core<S> {
     pub(super) input: InputBuffer,
     pub(super) output: OutputBuffer,
     pub(super) deadlines: Deadlines,
-    /// Why the last call failed, if it did.
+    /// The close reason if the last call failed.
     pub(super) ended: Option<Closed>,
     /// Whether the handler sends its own farewell.
     pub(super) is_silent: bool,
-    /// Notifies the streams below of the close.
+    /// The function that notifies the streams below of the close.
     pub(super) signal: fn(&mut S, CloseSignal),
 }
 
@@ -64,7 +63,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
         Core { stream: wrap(stream), input, output, deadlines, ended, is_silent, signal }
     }
 
-    /// Returns the core of a connection that has got another stream in the middle of its dialogue.
+    /// Returns the core of a connection whose stream was replaced in the middle of its dialogue.
     pub(super) fn with_parts(
         stream: S,
         input: InputBuffer,
@@ -84,7 +83,45 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
         self.output.len().saturating_add(more) > self.limits().write_high
     }
 
-    /// Shows a line that was read to the hook for lines, if there is one.
+    /// Returns the next line, or `None` at the end of the stream. Works like `poll_read`, but moves
+    /// the line only once.
+    #[inline]
+    pub(super) fn poll_line(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Line>, Closed>> {
+        loop {
+            ready!(self.input.poll_turn(cx));
+            match self.input.next_line() {
+                Ok(None) => {}
+                Ok(Some(line)) => {
+                    self.ended = None;
+                    self.deadlines.note_input();
+                    if let Some(line) = &line {
+                        self.deadlines.note_line(line);
+                    }
+                    return Poll::Ready(Ok(line));
+                }
+                Err(closed) => {
+                    note_failure::<()>(&Err(closed), &mut self.ended, &self.deadlines);
+                    return Poll::Ready(Err(closed));
+                }
+            }
+            ready!(self.poll_more(cx))?;
+        }
+    }
+
+    /// Sends the output and reads once. Returns `Ready` when more input or the end of the stream
+    /// has arrived.
+    #[inline]
+    fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
+        let Self { stream, input, output, deadlines, .. } = self;
+        deadlines.note_messages(input.take_messages());
+        let polled = poll_exchange(stream, input, output, deadlines, cx);
+        if let Poll::Ready(result @ Err(_)) = &polled {
+            note_failure(result, &mut self.ended, &self.deadlines);
+        }
+        polled
+    }
+
+    /// Calls the hook for received lines, if there is one and `line` is a line. Returns `line`.
     pub(super) fn show(&self, line: Result<Option<Line>, Closed>) -> Result<Option<Line>, Closed> {
         if let Ok(Some(line)) = &line {
             self.deadlines.note_line(line);
@@ -107,17 +144,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
     ) -> Poll<Result<T, Closed>> {
         let Self { stream, input, output, deadlines, ended, .. } = self;
         poll_next(input, deadlines, ended, cx, next, |input, deadlines, cx| {
-            let over = deadlines.check(input.has_partial());
-            let state = if is_held(&over, output, deadlines) {
-                held(output)
-            } else {
-                sent(poll_send(stream, output, deadlines, cx)?)
-            };
-            poll_input(stream, input, deadlines, over?, state, cx)
+            poll_exchange(stream, input, output, deadlines, cx)
         })
     }
 
-    /// Does the same as `poll_read`, and sends the output of `feed` while no input arrives.
+    /// Works like `poll_read`, but sends the output of `feed` while no input arrives.
     pub(super) fn poll_read_feeding<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -150,74 +181,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
         }
     }
 
-    /// Sends all input back until the stream ends.
-    pub(super) fn poll_echo(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
-        loop {
-            ready!(self.input.poll_turn(cx));
-            if let Some(Some(bytes)) = self.input.next_chunk(usize::MAX)? {
-                self.output.push(&bytes);
-            }
-            let over = self.deadlines.check(false);
-            let hold = !self.input.at_end() && is_held(&over, &self.output, &self.deadlines);
-            if !hold && !self.output.is_unused() {
-                ready!(self.poll_flush(cx))?;
-            }
-            if self.input.at_end() {
-                return Poll::Ready(Ok(()));
-            }
-            let over = over?;
-            if self.poll_echo_once(hold, cx)?.is_pending() {
-                return self.deadlines.poll_input(over, false, held(&self.output), cx).map(Err);
-            }
-            self.deadlines.note_read(over);
-            self.deadlines.note_input();
-        }
-    }
-
-    /// Reads once and writes the bytes back without copying. Buffers the bytes that the stream does
-    /// not take, or all of them if the output is held.
-    #[inline]
-    fn poll_echo_once(&mut self, hold: bool, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        buffers::with_scratch(|scratch| {
-            let length = ready!(self.input.poll_scratch(&mut self.stream, scratch, cx))?;
-            let mut rest = &scratch[..length];
-            let mut amount = self.deadlines.amount();
-            amount.add(rest);
-            self.deadlines.note_received(amount);
-            if length > 0 {
-                self.deadlines.note_messages(1);
-                self.deadlines.note_line(rest);
-            }
-            if hold {
-                self.output.push(rest);
-                return Poll::Ready(Ok(()));
-            }
-            while !rest.is_empty() {
-                match poll_write(&mut self.stream, rest, cx)? {
-                    Poll::Ready(sent) => {
-                        rest = note_sent(&mut self.deadlines, rest, sent);
-                    }
-                    Poll::Pending => {
-                        self.output.push(rest);
-                        break;
-                    }
-                }
-            }
-            if Pin::new(&mut self.stream).poll_flush(cx)?.is_pending() {
-                self.output.note_direct();
-            }
-            Poll::Ready(Ok(()))
-        })
-    }
-
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         poll_output(&mut self.stream, &mut self.output, &mut self.deadlines, cx)
     }
 
     /// Returns whether `parts` and `more` bytes can be written without waiting for the peer, which
     /// is the usual case.
+    #[inline]
     pub(super) fn takes_at_once(&self, parts: &[&[u8]], more: usize) -> bool {
-        let length = parts.iter().map(|part| part.len()).sum::<usize>() + more;
+        let length = length_of(parts) + more;
         !self.needs_room(length) && !self.output.is_direct(length)
     }
 
@@ -248,8 +220,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Core<S> {
 
 type PollClosed = Poll<Result<(), Closed>>;
 
-/// Returns what `next` finds in the input, calling `more` to read until `next` succeeds. Stores the
-/// close reason of a failure in `ended`, for the farewell.
+/// Calls `next` to take a value from the input, and `more` to read until `next` succeeds. Stores
+/// the close reason of a failure in `ended`, for the farewell.
 pub(super) fn poll_next<T>(
     input: &mut InputBuffer,
     deadlines: &mut Deadlines,
@@ -289,7 +261,7 @@ fn note_failure<T>(result: &Result<T, Closed>, ended: &mut Option<Closed>, deadl
     }
 }
 
-/// Notes the failure of a write, after which no more is written.
+/// Records the failure of a write, so that nothing more is written.
 #[inline]
 fn note_write<T>(
     polled: Poll<Result<T, Closed>>,
@@ -304,10 +276,11 @@ fn note_write<T>(
 }
 
 /// Returns whether the output is held while the connection reads, given the result of
-/// [`Deadlines::check`]. If this read may be the last one, the peer gets the last answer together
-/// with the end of the stream. A line that a client sends between the two has no answer.
+/// [`Deadlines::check`]. If this read may be the last one, the output is held, so that the peer
+/// gets the last answer together with the end of the stream. Otherwise the peer could see the
+/// answer and send another line, which would get no answer.
 #[inline]
-fn is_held(
+pub(super) fn is_held(
     over: &Result<Option<Closed>, Closed>,
     output: &OutputBuffer,
     deadlines: &Deadlines,
@@ -316,7 +289,7 @@ fn is_held(
         && output.len() < deadlines.config.limits.write_high
 }
 
-fn held(output: &OutputBuffer) -> OutputState {
+pub(super) fn held(output: &OutputBuffer) -> OutputState {
     if output.is_empty() { OutputState::Sent } else { OutputState::Held }
 }
 
@@ -324,8 +297,43 @@ fn sent(polled: Poll<()>) -> OutputState {
     if polled.is_pending() { OutputState::Blocked } else { OutputState::Sent }
 }
 
+/// Sends the output, unless it is held, and reads once. Returns `Pending` only if the peer has to
+/// act and no deadline has passed.
+#[inline(always)]
+fn poll_exchange<S: AsyncRead + AsyncWrite + Unpin + 'static>(
+    stream: &mut S,
+    input: &mut InputBuffer,
+    output: &mut OutputBuffer,
+    deadlines: &mut Deadlines,
+    cx: &mut Context<'_>,
+) -> PollClosed {
+    if deadlines.needs_check(input.has_partial()) {
+        return poll_exchange_checked(stream, input, output, deadlines, cx);
+    }
+    let state = sent(poll_send_before_read(stream, output, deadlines, cx)?);
+    poll_input(stream, input, deadlines, None, state, cx)
+}
+
+/// Works like [`poll_exchange`], and checks the deadlines of a partial line and of a drain first.
+fn poll_exchange_checked<S: AsyncRead + AsyncWrite + Unpin + 'static>(
+    stream: &mut S,
+    input: &mut InputBuffer,
+    output: &mut OutputBuffer,
+    deadlines: &mut Deadlines,
+    cx: &mut Context<'_>,
+) -> PollClosed {
+    let over = deadlines.check(input.has_partial());
+    let state = if is_held(&over, output, deadlines) {
+        held(output)
+    } else {
+        sent(poll_send_before_read(stream, output, deadlines, cx)?)
+    };
+    poll_input(stream, input, deadlines, over?, state, cx)
+}
+
 /// Reads once. Returns `Pending` only if the peer has to act and no deadline has passed.
-pub(super) fn poll_input<S: AsyncRead + Unpin>(
+#[inline(always)]
+pub(super) fn poll_input<S: AsyncRead + Unpin + 'static>(
     stream: &mut S,
     input: &mut InputBuffer,
     deadlines: &mut Deadlines,
@@ -342,7 +350,8 @@ pub(super) fn poll_input<S: AsyncRead + Unpin>(
     deadlines.poll_input(over, input.has_partial(), output, cx).map(Err)
 }
 
-/// Sends all pending output; Pending only while the peer reads nothing and no deadline has passed.
+/// Sends all pending output. Returns `Pending` only while the peer reads nothing and no deadline
+/// has passed.
 pub(super) fn poll_output<S: AsyncWrite + Unpin>(
     stream: &mut S,
     output: &mut OutputBuffer,
@@ -353,8 +362,8 @@ pub(super) fn poll_output<S: AsyncWrite + Unpin>(
 }
 
 /// Writes `part` completely: into the buffer, or directly to the stream if it is large. At most
-/// [`Limits::write_high`] bytes are unsent afterwards. Pending only while the peer reads nothing,
-/// more than that would be unsent, and no deadline has passed.
+/// [`Limits::write_high`] bytes are unsent afterwards. Returns `Pending` only while more bytes
+/// would be unsent, the peer reads nothing, and no deadline has passed.
 pub(super) fn poll_write_part<S: AsyncWrite + Unpin>(
     stream: &mut S,
     output: &mut OutputBuffer,
@@ -364,7 +373,7 @@ pub(super) fn poll_write_part<S: AsyncWrite + Unpin>(
 ) -> Poll<Result<(), Closed>> {
     let most = deadlines.config.limits.write_high;
     if !output.is_empty() && output.len().saturating_add(part.len()) > most {
-        // More of the same line may follow, so the stream is not flushed.
+        // The stream is not flushed, because more of the same line may follow.
         ready!(poll_room(output, deadlines, cx, |output, cx, sent| {
             output.poll_drain(stream, cx, sent)
         }))?;
@@ -378,8 +387,8 @@ pub(super) fn poll_write_part<S: AsyncWrite + Unpin>(
     Poll::Ready(Ok(()))
 }
 
-/// Notes that the stream took the first `sent` of `bytes`; returns the rest.
-fn note_sent<'a>(deadlines: &mut Deadlines, bytes: &'a [u8], sent: usize) -> &'a [u8] {
+/// Records that the stream has accepted the first `sent` of `bytes`, and returns the rest.
+pub(super) fn note_sent<'a>(deadlines: &mut Deadlines, bytes: &'a [u8], sent: usize) -> &'a [u8] {
     let (taken, rest) = bytes.split_at(sent);
     let mut amount = deadlines.amount();
     amount.add(taken);
@@ -413,8 +422,9 @@ fn poll_direct<S: AsyncWrite + Unpin>(
     Poll::Ready(Ok(()))
 }
 
-/// Sends earlier output, then writes once without copying. Ready with the number of bytes that the
-/// stream took; Pending only while the peer reads nothing and no deadline has passed.
+/// Sends earlier output, then writes once without copying. Returns the number of bytes that the
+/// stream has accepted. Returns `Pending` only while the peer reads nothing and no deadline has
+/// passed.
 pub(super) fn poll_write_once<S: AsyncWrite + Unpin>(
     stream: &mut S,
     output: &mut OutputBuffer,
@@ -442,8 +452,8 @@ pub(super) fn poll_write_once<S: AsyncWrite + Unpin>(
     note_write(polled, output, deadlines)
 }
 
-/// Sends all pending output, then ends the stream towards the peer; Pending only while the peer
-/// reads nothing and no deadline has passed.
+/// Sends all pending output, then ends the stream towards the peer. Returns `Pending` only while
+/// the peer reads nothing and no deadline has passed.
 pub(super) fn poll_shutdown<S: AsyncWrite + Unpin>(
     stream: &mut S,
     output: &mut OutputBuffer,
@@ -462,7 +472,8 @@ pub(super) fn poll_shutdown<S: AsyncWrite + Unpin>(
     })
 }
 
-/// Lets `send` send; Pending only while the peer reads nothing and no deadline has passed.
+/// Calls `send` to send output. Returns `Pending` only while the peer reads nothing and no deadline
+/// has passed.
 fn poll_room(
     output: &mut OutputBuffer,
     deadlines: &mut Deadlines,

@@ -1,7 +1,8 @@
 //! A connection's one timer, for all its deadlines.
 //!
-//! Activity only records the time. The timer is armed once and compares the records when it fires.
-//! So a busy connection reads the clock once per wait and never touches the timer wheel.
+//! Activity only records the time. The timer is set once, and when it fires, it is compared with
+//! the recorded times. So a busy connection reads the clock once per wait and never touches the
+//! timer wheel.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -19,38 +20,39 @@ use crate::metrics::worker_stats::WorkerCounters;
 use crate::server::registry::ConnectionSlot;
 use crate::server::shutdown::Phase;
 
-/// Time for which a draining connection continues unchanged.
+/// The time for which a draining connection continues unchanged.
 const DRAIN_QUIET: Duration = Duration::from_millis(20);
 
-/// The time from the last line for which a draining connection waits for the next one. Most round
-/// trips are shorter, so a client that sends a line for each answer gets all its answers.
+/// The time after the last line for which a draining connection waits for the next one. Most round
+/// trips are shorter. So a client that sends its next line after each answer still gets all its
+/// answers.
 const DRAIN_TURN: Duration = Duration::from_millis(200);
 
-/// The maximum number of reads after [`DRAIN_QUIET`]. Their answers leave together with the end of
-/// the stream. The limit ends a connection whose peer never stops sending.
+/// The maximum number of reads after [`DRAIN_QUIET`]. Their answers are sent together with the end
+/// of the stream. The limit ends a connection whose peer never stops sending.
 const LATE_READS_MAX: u8 = 64;
 
-/// A passed deadline is checked again after this time, so that the runtime first polls the system
-/// for input. After SIGCONT it would otherwise run its timers only and close connections whose
-/// input is waiting.
+/// The time after which a passed deadline is checked again, so that the runtime can poll for input
+/// first. Otherwise, after SIGCONT, the runtime would run only its timers, and close connections
+/// whose input is waiting.
 const LOOK: Duration = Duration::from_millis(1);
 
-/// A timer that fires this late means that the whole process was stopped or starved. The peer then
-/// gets [`GRACE`] more, because its input may not have been read yet.
+/// If a timer fires later than this, the whole process was stopped or had no processor time. The
+/// peer then gets the additional time [`GRACE`], because its input may not have been read yet.
 const LATE: Duration = Duration::from_secs(1);
 const GRACE: Duration = Duration::from_secs(1);
 
 /// The direction that a connection waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WaitFor {
-    /// Input from the peer, which may have to take output first.
+    /// The connection waits for input from the peer. The peer may have to read output first.
     Input {
-        /// The requested input has arrived in part.
+        /// Whether the requested input has arrived in part.
         partial: bool,
-        /// Some output is not sent yet.
+        /// Whether some output is not sent yet.
         unsent: bool,
     },
-    /// Output that the peer must take.
+    /// The connection waits until the peer has read output.
     Output,
 }
 
@@ -69,17 +71,20 @@ pub(super) enum OutputState {
 #[derive(Debug)]
 pub(super) struct Deadlines {
     pub(super) config: Arc<ConnectionConfig>,
-    /// The slot of a server's connection, whose task the server wakes. It is released when this
-    /// value is dropped and not before, because a lingering connection counts too.
+    /// The connection slot, if a server has accepted the connection. It is released only when this
+    /// value is dropped, because a lingering connection counts too.
     pub(super) slot: Option<Arc<ConnectionSlot>>,
     idle_since: Option<Instant>,
     partial_since: Option<Instant>,
-    /// Boxed to keep idle connections small, because most never need it.
+    /// This state is boxed to keep idle connections small, because most connections never need it.
     extras: Option<Box<DeadlineExtras>>,
-    /// The kind of wait that armed the timer. Another kind may have a nearer deadline.
+    /// The kind of wait for which the timer is set. Another kind may have an earlier deadline.
     armed_for: Option<WaitFor>,
     /// Whether the handler is in the middle of a message, for which a drain waits.
     in_message: bool,
+    /// Whether the server counts traffic or calls a hook for each line. It does not change while
+    /// the connection is open.
+    is_observed: bool,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -93,15 +98,20 @@ struct DeadlineExtras {
     /// The time at which the connection had answered a late line and no further input had arrived.
     answered_since: Option<Instant>,
     grace_until: Option<Instant>,
-    /// Set only if the registry does not wake the waiting task when the phase changes. Created
-    /// before the phase is read, so that no change is missed.
+    /// The next change of the phase. It is set only if the registry does not wake the waiting task
+    /// at a change. It is created before the phase is read, so that no change is missed.
     phase_change: Option<Pin<Box<OwnedNotified>>>,
-    /// The waker registered last, if it differs from the one the registry holds.
+    /// The last registered waker, if it differs from the waker that the registry has.
     waker: Option<Waker>,
 }
 
 impl Deadlines {
     pub(super) fn new(config: Arc<ConnectionConfig>, slot: Option<Arc<ConnectionSlot>>) -> Self {
+        let is_observed = slot.as_ref().is_some_and(|slot| {
+            config.on_line.is_some()
+                || slot.worker_counters().is_some()
+                || slot.connection_counters().is_some()
+        });
         Self {
             config,
             slot,
@@ -110,6 +120,7 @@ impl Deadlines {
             extras: None,
             armed_for: None,
             in_message: false,
+            is_observed,
             timer: None,
         }
     }
@@ -120,7 +131,7 @@ impl Deadlines {
         Self::new(Arc::clone(&self.config), self.slot.clone())
     }
 
-    /// Notes that the requested input is complete.
+    /// Records that the requested input is complete.
     #[inline]
     pub(super) fn note_input(&mut self) {
         self.idle_since = None;
@@ -130,20 +141,38 @@ impl Deadlines {
         }
     }
 
-    /// Returns a measure for one read or write.
+    /// Returns an empty amount for one read or write. It counts lines if the connection has
+    /// counters.
     #[inline]
     pub(super) fn amount(&self) -> Amount {
-        Amount::new(self.connection_counters().is_some())
+        Amount::new(self.is_observed && self.connection_counters().is_some())
     }
 
     /// Records that `amount` was read.
     #[inline]
     pub(super) fn note_received(&self, amount: Amount) {
+        if !self.is_observed {
+            return;
+        }
         if let Some(worker_counters) = self.worker_counters() {
             worker_counters.received.add(amount.bytes as u64);
         }
         if let Some(connection_counters) = self.connection_counters() {
             connection_counters.note_received(amount);
+        }
+    }
+
+    /// Records a read whose bytes are one message.
+    #[inline]
+    pub(super) fn note_whole_read(&self, bytes: &[u8]) {
+        if self.is_observed {
+            let mut amount = self.amount();
+            amount.add(bytes);
+            self.note_received(amount);
+            if !bytes.is_empty() {
+                self.note_messages(1);
+                self.note_line(bytes);
+            }
         }
     }
 
@@ -158,7 +187,9 @@ impl Deadlines {
     /// Records a line that was read.
     #[inline]
     pub(super) fn note_line(&self, bytes: &[u8]) {
-        if let (Some(hook), Some(slot)) = (&self.config.on_line, &self.slot) {
+        if self.is_observed
+            && let (Some(hook), Some(slot)) = (&self.config.on_line, &self.slot)
+        {
             (hook.0)(slot.received(bytes));
         }
     }
@@ -171,7 +202,8 @@ impl Deadlines {
     /// Counts messages that were returned to the handler.
     #[inline]
     pub(super) fn note_messages(&self, count: u32) {
-        if count > 0
+        if self.is_observed
+            && count > 0
             && let Some(worker_counters) = self.worker_counters()
         {
             worker_counters.messages.add(count.into());
@@ -183,14 +215,11 @@ impl Deadlines {
         self.slot.as_ref()?.worker_counters()
     }
 
-    /// Notes that the peer took `amount` of output.
+    /// Records that the peer has accepted `amount` of output.
     #[inline]
     pub(super) fn note_sent(&mut self, amount: Amount) {
-        if let Some(worker_counters) = self.worker_counters() {
-            worker_counters.sent.add(amount.bytes as u64);
-        }
-        if let Some(connection_counters) = self.connection_counters() {
-            connection_counters.note_sent(amount);
+        if self.is_observed {
+            self.count_sent(amount);
         }
         if let Some(extras) = &mut self.extras {
             extras.stalled_since = None;
@@ -198,21 +227,36 @@ impl Deadlines {
         }
     }
 
-    /// Sets whether the handler is in the middle of a message; returns the value before.
+    fn count_sent(&self, amount: Amount) {
+        if let Some(worker_counters) = self.worker_counters() {
+            worker_counters.sent.add(amount.bytes as u64);
+        }
+        if let Some(connection_counters) = self.connection_counters() {
+            connection_counters.note_sent(amount);
+        }
+    }
+
+    /// Sets whether the handler is in the middle of a message. Returns the previous value.
     pub(super) fn set_in_message(&mut self, in_message: bool) -> bool {
-        // The timer may have been armed for the end of a drain, which a message changes.
+        // The timer may be set for the end of a drain, and a message changes this time.
         self.armed_for = None;
         std::mem::replace(&mut self.in_message, in_message)
     }
 
-    /// Called before every read. Returns a close reason if this read may be the last one.
+    /// Returns whether [`check`](Self::check) has any effect: in the middle of a line, or while the
+    /// server shuts down.
+    #[inline]
+    pub(super) fn needs_check(&self, partial: bool) -> bool {
+        partial || self.config.shutdown.phase() >= Phase::Draining
+    }
+
+    /// Prepares for a read. Returns a close reason if this read may be the last one.
     ///
     /// # Errors
-    /// Returns the close reason if the connection must read nothing more, even if the peer never
-    /// stops sending.
-    #[inline]
+    /// The close reason, if the connection must not read any more.
+    #[inline(always)]
     pub(super) fn check(&mut self, partial: bool) -> Result<Option<Closed>, Closed> {
-        if !partial && self.config.shutdown.phase() < Phase::Draining {
+        if !self.needs_check(partial) {
             return Ok(None);
         }
         if partial && self.partial_since.is_none() {
@@ -224,7 +268,7 @@ impl Deadlines {
             Phase::Draining => {
                 let now = Instant::now();
                 let deadline = *self.extras().draining_since.get_or_insert(now) + DRAIN_QUIET;
-                // A line that began before the deadline is read to its end. A later one is not
+                // A line that began before the deadline is read to its end. A later line is not
                 // read.
                 let in_hand = partial && self.partial_since.is_some_and(|since| since <= deadline);
                 if now < deadline || in_hand || self.in_message {
@@ -236,7 +280,7 @@ impl Deadlines {
         }
     }
 
-    /// Records a read that received bytes. Because of `over`, it may have been the last one.
+    /// Records a read that received bytes. If `over` is set, it may have been the last read.
     #[inline]
     pub(super) fn note_read(&mut self, over: Option<Closed>) {
         if over.is_some() {
@@ -246,10 +290,10 @@ impl Deadlines {
         }
     }
 
-    /// Does the same as [`poll`](Self::poll) for input that may be the last because of `over`. If
-    /// an answer is held or a late line was answered, the connection waits only until the next
+    /// Works like [`poll`](Self::poll), for input. If `over` is set, this input may be the last. If
+    /// an answer is then held or a late line was answered, the connection waits only until the next
     /// poll.
-    #[inline]
+    #[inline(always)]
     pub(super) fn poll_input(
         &mut self,
         over: Option<Closed>,
@@ -265,13 +309,14 @@ impl Deadlines {
         let answered = !partial && (output == OutputState::Held || extras.late_reads > 0);
         let since = extras.answered_since.filter(|_| answered);
         extras.answered_since = since.or_else(|| answered.then(Instant::now));
-        // A line that begins this late must end within `DRAIN_TURN` instead of the line time-out.
+        // A line that begins during the drain must end within `DRAIN_TURN` instead of the line
+        // time-out.
         self.poll(WaitFor::Input { partial: false, unsent }, cx)
     }
 
-    /// Pending until a deadline has passed, and then ready with the close reason. Also wakes the
+    /// Returns `Pending` until a deadline has passed, and then the close reason. It also wakes the
     /// task when the phase changes.
-    #[inline]
+    #[inline(always)]
     pub(super) fn poll(&mut self, wait_for: WaitFor, cx: &mut Context<'_>) -> Poll<Closed> {
         let phase = self.config.shutdown.phase();
         self.note_start(wait_for, phase);
@@ -302,7 +347,7 @@ impl Deadlines {
         }
     }
 
-    /// Returns whether the timer is armed for this wait and wakes `waker`.
+    /// Returns whether the timer is set for this kind of wait and wakes `waker`.
     #[inline]
     fn is_armed(&self, wait_for: WaitFor, waker: &Waker) -> bool {
         self.armed_for == Some(wait_for)
@@ -310,7 +355,7 @@ impl Deadlines {
             && self.timer.as_ref().is_none_or(|timer| !timer.is_elapsed())
     }
 
-    /// Returns whether `waker` is the one already registered with the timer and for phase changes.
+    /// Returns whether `waker` is already registered with the timer and for phase changes.
     #[inline]
     fn is_known(&self, waker: &Waker) -> bool {
         match self.extras.as_ref().and_then(|extras| extras.waker.as_ref()) {
@@ -320,6 +365,7 @@ impl Deadlines {
     }
 
     /// Returns whether the server wakes `waker` when its phase changes.
+    #[inline]
     fn is_supervised(&self, waker: &Waker) -> bool {
         self.slot.as_ref().is_some_and(|slot| slot.is_woken_by(waker))
     }
@@ -417,7 +463,7 @@ impl Deadlines {
         if extras.answered_since.is_some() {
             return extras.answered_since;
         }
-        // `None` is less than every time.
+        // `max` returns the time that is set, because `None` is less than every time.
         let last = self.idle_since.max(self.partial_since).unwrap_or(since);
         Some((since + DRAIN_QUIET).max(last + DRAIN_TURN))
     }

@@ -14,7 +14,7 @@ use super::limits::Closed;
 use super::output::OutputBuffer;
 use crate::metrics::summary::Amount;
 
-/// Where a feed writes; see
+/// The destination to which a feed writes; see
 /// [`Connection::read_line_feeding`](crate::Connection::read_line_feeding).
 pub struct Outlet<'a, S> {
     stream: &'a mut S,
@@ -23,14 +23,14 @@ pub struct Outlet<'a, S> {
     write_high: usize,
     /// The part of the offered bytes that the stream took.
     took: Amount,
-    /// The stream takes no more now. It wakes the task when it takes more.
+    /// Whether the stream takes no more bytes now. It wakes the task when it takes more.
     full: bool,
-    /// The output is held, to be sent together with the end of the stream.
+    /// Whether the output is held, to be sent together with the end of the stream.
     held: bool,
 }
 
 impl<S: AsyncWrite + Unpin> Outlet<'_, S> {
-    /// Writes bytes. They are copied, and sent when the feed has returned.
+    /// Writes bytes. They are copied into the buffer, and sent after the feed has returned.
     pub fn write(&mut self, bytes: &[u8]) {
         if !bytes.is_empty() {
             self.output.push(bytes);
@@ -40,12 +40,13 @@ impl<S: AsyncWrite + Unpin> Outlet<'_, S> {
     /// Writes `text` and the server's line end.
     pub fn write_line(&mut self, text: impl fmt::Display) {
         let eol = self.eol.as_str();
-        // Writing to memory fails only if `text` itself fails; then there is nothing to send.
+        // Writing to memory fails only if formatting `text` fails, and then there is nothing to
+        // send.
         let _ = write!(self.output.buffer(), "{text}{eol}");
     }
 
-    /// Returns whether enough output is waiting for the peer. A feed then stops, and continues when
-    /// it is called again.
+    /// Returns whether enough output is waiting for the peer. A feed should then return, and
+    /// continue when it is called again.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.full || self.output.len() >= self.write_high
@@ -72,7 +73,8 @@ impl<S: AsyncWrite + Unpin> Outlet<'_, S> {
         let mut sent = 0;
         while !self.full && !parts.is_empty() {
             let stream = Pin::new(&mut *self.stream);
-            // A single piece needs no list, which the system would have to read and check first.
+            // A single piece is written without a list, because the system would have to read and
+            // check the list first.
             let taken = match parts {
                 [only] => stream.poll_write(cx, only)?,
                 _ => stream.poll_write_vectored(cx, parts)?,
@@ -128,8 +130,9 @@ fn add(amount: &mut Amount, parts: &[IoSlice<'_>], mut length: usize) {
     }
 }
 
-/// Sends pending output, then the output of `feed`, until it has nothing more now (Ready) or the
-/// peer takes no more (Pending). With `held` it sends only the bytes beyond [`Limits::write_high`].
+/// Sends pending output, then the output of `feed`. Returns `Ready` when `feed` has no more output
+/// now, and `Pending` while the peer accepts no more. With `held` it sends only the bytes
+/// beyond [`Limits::write_high`].
 ///
 /// [`Limits::write_high`]: crate::Limits::write_high
 pub(super) fn poll_feed<S: AsyncWrite + Unpin>(
@@ -166,18 +169,43 @@ pub(super) fn poll_feed<S: AsyncWrite + Unpin>(
 
 /// Sends the bytes that the stream takes, and records the progress.
 #[inline]
-pub(super) fn poll_send<S: AsyncWrite + Unpin>(
+fn poll_send<S: AsyncWrite + Unpin>(
     stream: &mut S,
     output: &mut OutputBuffer,
     deadlines: &mut Deadlines,
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), Closed>> {
     if output.is_unused() {
-        // The usual case: with a feed, as in a chat, this runs twice for each line.
+        // This is the usual case. With a feed, as in a chat, this function runs twice for each
+        // line.
         return Poll::Ready(Ok(()));
     }
     let mut sent = deadlines.amount();
     let polled = output.poll_flush(stream, cx, &mut sent);
+    if sent.bytes > 0 {
+        deadlines.note_sent(sent);
+    }
+    polled.map_err(Closed::from)
+}
+
+/// Works like [`poll_send`], at less cost. The caller must read afterwards; see
+/// [`write_at_once`](crate::transport::stream::write_at_once).
+#[inline(always)]
+pub(super) fn poll_send_before_read<S: AsyncWrite + Unpin + 'static>(
+    stream: &mut S,
+    output: &mut OutputBuffer,
+    deadlines: &mut Deadlines,
+    cx: &mut Context<'_>,
+) -> Poll<Result<(), Closed>> {
+    if output.is_unused() {
+        return Poll::Ready(Ok(()));
+    }
+    let mut sent = deadlines.amount();
+    let polled = match output.send_at_once(stream, &mut sent) {
+        Ok(true) => Poll::Ready(Ok(())),
+        Ok(false) => output.poll_flush(stream, cx, &mut sent),
+        Err(error) => Poll::Ready(Err(error)),
+    };
     if sent.bytes > 0 {
         deadlines.note_sent(sent);
     }

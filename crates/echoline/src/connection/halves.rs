@@ -10,7 +10,7 @@ use super::core::{poll_input, poll_next};
 use super::deadlines::{Deadlines, OutputState};
 use super::input::InputBuffer;
 use super::limits::Closed;
-use super::output::OutputBuffer;
+use super::output::{OutputBuffer, length_of};
 use echoline_base::poison::IgnorePoison;
 
 /// The state of a reading half, without the stream.
@@ -22,9 +22,9 @@ pub(super) struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    /// Does the same as `Core::poll_read`, but sends no output: the writing half does that itself.
-    /// The stream is locked for one read.
-    pub(super) fn poll<S: AsyncRead + Unpin, T>(
+    /// Like `Core::poll_read`, but sends no output, because the writing half does that. The stream
+    /// is locked for each read.
+    pub(super) fn poll<S: AsyncRead + Unpin + 'static, T>(
         self,
         stream: &Mutex<impl BorrowMut<S>>,
         cx: &mut Context<'_>,
@@ -40,14 +40,14 @@ impl Reading<'_> {
     }
 }
 
-/// Writes `parts` at once if that needs no wait for the peer, which is the usual case.
+/// Writes `parts` at once if no wait for the peer is necessary, which is the usual case.
 pub(super) fn write_at_once(
     output: &mut OutputBuffer,
     deadlines: &Deadlines,
     parts: &[&[u8]],
     eol: &str,
 ) -> bool {
-    let length = parts.iter().map(|part| part.len()).sum::<usize>() + eol.len();
+    let length = length_of(parts) + eol.len();
     let fits = output.len().saturating_add(length) <= deadlines.config.limits.write_high;
     if !fits || output.is_direct(length) {
         return false;

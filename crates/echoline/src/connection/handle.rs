@@ -1,4 +1,4 @@
-//! The connection as its handler sees it: reads and writes that keep limits, deadlines and
+//! The connection as its handler sees it: reads and writes that respect limits, deadlines and the
 //! shutdown.
 
 use std::any::Any;
@@ -29,15 +29,21 @@ use crate::transport::stream::Stream;
 /// A connection to one peer over any byte stream.
 ///
 /// **Corked.** Output is sent when the handler next waits for input, on [`flush`](Self::flush), on
-/// [`close`](Self::close) or drop, or beyond [`Limits::write_high`]: a client that sends 32 lines
-/// in one packet gets 32 replies in one packet.
+/// [`close`](Self::close) or drop, or when it exceeds [`Limits::write_high`]. So a client that
+/// sends 32 lines in one packet gets 32 replies in one packet.
 ///
 /// **Limited.** Every wait has the deadlines of [`Limits`]; when one passes, the call returns the
 /// [`Closed`] that names it. A handler passes that on with `?`.
 ///
 /// **Closed in order.** When a connection is closed or dropped, the peer receives all pending
 /// output, then the [`Farewell`] if the server ended the connection, then the end of the stream.
-/// The connection goes on reading for a short time, so that a reset does not discard the last line.
+/// The connection continues to read for a short time, so that a reset does not discard the last
+/// line.
+///
+/// **Identified.** [`peer`](Self::peer) and [`credentials`](Self::credentials) tell the other end
+/// of the socket. With their features, `tls`, `websocket` and `proxy` tell the certificate of the
+/// peer, the request that opened the WebSocket, and the header of a proxy. Read them before you
+/// split the connection.
 ///
 /// All reads are cancel safe: a read that is dropped half-way, for example in `select!`, loses no
 /// bytes.
@@ -72,9 +78,9 @@ pub struct Connection<S = Stream>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    /// Boxed to keep a handler small: it is a chain of futures, and each of them may hold the
-    /// connection. The futures are most of an idle connection's memory. `None` after closing
-    /// begins.
+    /// The core is boxed to keep handlers small. A handler is a chain of futures, and each of them
+    /// may hold the connection. These futures use most of an idle connection's memory. `None` after
+    /// closing begins.
     core: Option<Box<Core<S>>>,
 }
 
@@ -82,8 +88,8 @@ impl<S> Connection<S>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    /// Creates a client's connection over `stream`, which no server has accepted. It writes `\n`
-    /// and sends no farewell.
+    /// Creates a connection of a client over `stream`. It writes `\n` as line end and sends no
+    /// farewell.
     ///
     /// ```
     /// use echoline::{Connection, Limits};
@@ -103,9 +109,9 @@ where
         Self::accepted(stream, limits, Eol::Lf, Farewell::Silent, Shutdown::new())
     }
 
-    /// Creates a connection as a server makes it, over any stream. Tests run a handler over
-    /// [`tokio::io::duplex`] with it. `shutdown` drains or aborts the connection as that of a
-    /// server does.
+    /// Creates a connection over any stream, as a server does for an accepted one. Tests use it to
+    /// run a handler over [`tokio::io::duplex`]. `shutdown` drains or aborts the connection, like
+    /// the handle of a server.
     ///
     /// ```
     /// use echoline::{Closed, Connection, Eol, Farewell, Limits, Shutdown};
@@ -159,8 +165,8 @@ where
         self.core.take().expect("the core leaves only when self ends")
     }
 
-    /// Returns the next line without its end; `None` at the end of the stream. A last line that
-    /// ends with the stream instead of `\n` is a line too. This is asyncio's `readline`.
+    /// Returns the next line without its line end; `None` at the end of the stream. If the stream
+    /// ends without `\n`, the rest is the last line. This is asyncio's `readline`.
     ///
     /// # Errors
     /// [`Closed::LineTooLong`], [`Closed::IdleTimeout`], [`Closed::LineTimeout`],
@@ -170,19 +176,19 @@ where
     /// Cancel safe.
     #[doc(alias = "readline")]
     #[doc(alias = "next_line")]
-    pub async fn read_line(&mut self) -> Result<Option<Line>, Closed> {
+    pub fn read_line(&mut self) -> impl Future<Output = Result<Option<Line>, Closed>> + use<'_, S> {
+        // An `async fn` would take about 50 instructions more for each line.
         let core = self.core_mut();
-        let line = poll_fn(|cx| core.poll_read(cx, InputBuffer::next_line)).await;
-        core.show(line)
+        poll_fn(|cx| core.poll_line(cx))
     }
 
-    /// Does the same as [`read_line`](Self::read_line), and sends the output of `feed` while no
-    /// line arrives: the messages of a chat, the ticks of a clock.
+    /// Works like [`read_line`](Self::read_line), but sends the output of `feed` while no line
+    /// arrives: the messages of a chat, the ticks of a clock.
     ///
     /// `feed` is called when the peer has taken all pending output. It writes to the [`Outlet`] and
-    /// returns Ready to be called again, or Pending when it has nothing to send; it must then wake
-    /// the task when it has more. An error from `feed` ends the wait. A peer that reads nothing is
-    /// fed nothing, and ends as [`Closed::StallTimeout`].
+    /// returns Ready to be called again. When it has nothing to send, it returns Pending, and must
+    /// wake the task when it has more. An error from `feed` ends the wait. While the peer reads
+    /// nothing, `feed` is not called, and the connection ends as [`Closed::StallTimeout`].
     ///
     /// ```
     /// use echoline::{Closed, Connection};
@@ -211,8 +217,8 @@ where
         core.show(line)
     }
 
-    /// Does the same as [`read`](Self::read), and sends the output of `feed` while no input arrives
-    /// (see [`read_line_feeding`](Self::read_line_feeding)).
+    /// Works like [`read`](Self::read), but sends the output of `feed` while no input arrives (see
+    /// [`read_line_feeding`](Self::read_line_feeding)).
     ///
     /// # Errors
     /// Like [`read`](Self::read), or the error of `feed`. Cancel safe.
@@ -229,7 +235,7 @@ where
     }
 
     /// Sends the output of `feed` (see [`read_line_feeding`](Self::read_line_feeding)) until
-    /// `until` is done. It reads nothing meanwhile, so that the peer has to wait.
+    /// `until` completes. It reads nothing during this time, so the peer has to wait.
     ///
     /// # Errors
     /// [`Closed::StallTimeout`], the error of the stream, or the error of `feed`. As cancel safe as
@@ -263,15 +269,16 @@ where
         Ok(has_some.then(|| core.input.unread()))
     }
 
-    /// Discards the rest of a line that was too long as it arrives, without buffering it. After
-    /// [`Closed::LineTooLong`] the connection can go on with the next line.
+    /// Discards a line that was too long, including the bytes that have not arrived yet, without
+    /// buffering it. After [`Closed::LineTooLong`] the connection can then continue with the next
+    /// line.
     pub fn skip_line(&mut self) {
         self.core_mut().input.skip_line();
     }
 
     /// Reads the next bytes, at most `most` and at least one; returns `None` at the end of the
-    /// stream. With 0 it returns no bytes at once, at the end of the stream too.
-    /// asyncio's `read(n)`.
+    /// stream. If `most` is 0, returns an empty result at once, even at the end of the stream. This
+    /// is asyncio's `read(n)`.
     ///
     /// # Errors
     /// Like [`read_line`](Self::read_line), but not `LineTooLong` and `LineTimeout`. Cancel safe.
@@ -280,25 +287,26 @@ where
         poll_fn(|cx| core.poll_read(cx, |input| input.next_chunk(most))).await
     }
 
-    /// Reads exactly `length` bytes, as asyncio's `readexactly(n)`. Returns at once if `length` is
-    /// 0. No other limit than `length` applies, so do not take it unchecked from the peer.
+    /// Reads exactly `length` bytes, like asyncio's `readexactly(n)`. Returns at once for a length
+    /// of zero. There is no upper limit, so check a length that the peer has sent.
     ///
     /// # Errors
-    /// [`Closed::Incomplete`] if the stream ends before; the bytes received until then can still be
-    /// [`read`](Self::read). Otherwise as [`read_line`](Self::read_line). Cancel safe.
+    /// [`Closed::Incomplete`] if the stream ends before `length` bytes have arrived. The received
+    /// bytes can still be [`read`](Self::read). Other errors as in [`read_line`](Self::read_line).
+    /// Cancel safe.
     #[doc(alias = "readexactly")]
     pub async fn read_exact(&mut self, length: usize) -> Result<Bytes, Closed> {
         let core = self.core_mut();
         poll_fn(|cx| core.poll_read(cx, |input| input.next_exact(length))).await
     }
 
-    /// Reads up to and including `separator`, which may be several bytes, as asyncio's
-    /// `readuntil(separator)`. Returns `None` if the stream ends before any byte. An empty
-    /// separator matches at once, even at the end of the stream, and returns no bytes.
+    /// Reads up to and including `separator`, which may have several bytes, like asyncio's
+    /// `readuntil(separator)`. Returns `None` if the stream ends before any byte. With an empty
+    /// separator, returns an empty result at once, even at the end of the stream.
     ///
     /// # Errors
     /// [`Closed::LineTooLong`] if more than [`Limits::max_line`] bytes precede the separator,
-    /// [`Closed::Incomplete`] if the stream ends first. Otherwise as
+    /// [`Closed::Incomplete`] if the stream ends first. Other errors as in
     /// [`read_line`](Self::read_line). Cancel safe.
     #[doc(alias = "readuntil")]
     pub async fn read_until(&mut self, separator: &[u8]) -> Result<Option<Bytes>, Closed> {
@@ -306,8 +314,8 @@ where
         poll_fn(|cx| core.poll_read(cx, |input| input.next_until(separator))).await
     }
 
-    /// Sends all input back until the stream ends (RFC 862). Has the effect of reading and writing,
-    /// without a copy.
+    /// Sends all input back until the stream ends (RFC 862). This is the same as reading and
+    /// writing in a loop, but does not copy the bytes.
     ///
     /// # Errors
     /// Like [`read`](Self::read) and [`write`](Self::write). Cancel safe.
@@ -320,8 +328,8 @@ where
         .await
     }
 
-    /// Leaves the farewell to the handler: the server's [`Farewell`] does not apply to this
-    /// connection.
+    /// Turns off the server's [`Farewell`] for this connection, so that the handler can send its
+    /// own.
     pub fn keep_silent(&mut self) {
         self.core_mut().is_silent = true;
     }
@@ -332,17 +340,20 @@ where
     #[doc(alias = "peer_addr")]
     #[doc(alias = "get_extra_info")]
     pub fn peer(&self) -> Option<SocketAddr> {
-        self.origin().client()
+        match self.handshake_origin() {
+            Some(origin) => origin.client(),
+            None => self.origin().client(),
+        }
     }
 
     /// Begins a message that takes several reads, such as a header and its body, or the lines of a
     /// mail. A draining server waits until the returned guard is dropped, for at most
     /// [`Limits::drain_timeout`]. The guard is used like the connection itself.
     ///
-    /// Without it, a drain ends a connection between two reads as [`Closed::Drained`]; it finishes
-    /// only a single read (a line, the bytes of `read_exact`) that has received some bytes. The
-    /// time-outs of [`Limits`] apply during a message, so that a silent peer does not delay a
-    /// drain.
+    /// Without the guard, a drain ends a connection between two reads as [`Closed::Drained`]. It
+    /// waits only for a single read (a line, the bytes of `read_exact`) that has received some
+    /// bytes. The time-outs of [`Limits`] also apply during a message, so that a silent peer does
+    /// not delay a drain.
     ///
     /// ```
     /// use echoline::{Closed, Connection};
@@ -367,16 +378,16 @@ where
         MessageGuard::begin(self, |client, begun| client.core_mut().deadlines.set_in_message(begun))
     }
 
-    /// Returns the phase of the server's life; of a connection that no server accepted, the phase
-    /// of the [`Shutdown`] that [`accepted`](Self::accepted) was given.
+    /// Returns the phase of the server. If no server has accepted the connection, returns the phase
+    /// of the [`Shutdown`] that was passed to [`accepted`](Self::accepted).
     #[must_use]
     pub fn phase(&self) -> Phase {
         self.core().deadlines.config.shutdown.phase()
     }
 
     /// Waits until the server has reached `phase` or a later one, and returns the current phase.
-    /// Use it in a handler, or a separate task, that writes without reading and must end with the
-    /// server. The future borrows nothing from the connection. Cancel safe.
+    /// Use it in a handler or task that writes without reading, and that must end with the server.
+    /// The future does not borrow the connection. Cancel safe.
     ///
     /// ```
     /// use echoline::{Closed, Connection, Phase};
@@ -404,12 +415,17 @@ where
         }
     }
 
-    /// Returns the origin of the connection.
+    /// Returns a copy of everything that is known about the origin of the connection.
+    /// [`peer`](Self::peer), [`credentials`](Self::credentials), `tls`, `websocket` and `proxy`
+    /// return its parts without a copy.
     #[must_use]
     pub fn origin(&self) -> Origin {
         let core = self.core();
         if let Some(slot) = &core.deadlines.slot {
             return slot.origin();
+        }
+        if let Some(origin) = self.handshake_origin() {
+            return origin.clone();
         }
         let stream: &dyn Any = &core.stream;
         let stream_ref = stream.downcast_ref::<Stream>();
@@ -417,7 +433,8 @@ where
             Some(socket) => socket.peer_addr().ok(),
             None => stream_ref.and_then(Stream::peer_addr),
         };
-        Origin { peer, uid: stream_ref.and_then(Stream::peer_uid), ..Origin::default() }
+        let credentials = stream_ref.and_then(Stream::peer_credentials);
+        Origin { peer, credentials, ..Origin::default() }
     }
 
     /// Returns the stream below. It no longer contains the bytes that this connection has read.

@@ -1,7 +1,6 @@
-//! The reading side of a connection: bytes from the stream into [`Lines`].
+//! The reading side of a connection: reads bytes from the stream into [`Lines`].
 
 use std::io;
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -12,20 +11,23 @@ use super::limits::Closed;
 use super::line::Line;
 use super::lines::Lines;
 use crate::metrics::summary::Amount;
+use crate::transport::stream::{poll_read, poll_readable};
 
 /// The work that one connection may do before it yields to the worker's other connections. Without
-/// it a client that never stops sending would delay them. A line costs 1, a read 16, so the budget
-/// allows 128 lines or half a megabyte.
+/// this limit, a client that never stops sending would delay them. A line costs 1 and a read costs
+/// 16. So the budget allows 128 lines, or 8 reads, which are half a megabyte.
 const TURN_BUDGET: u16 = 128;
 const READ_COST: u16 = 16;
 
-/// Received bytes that the handler has not consumed.
+/// The received bytes that the handler has not consumed.
 #[derive(Debug)]
 pub(super) struct InputBuffer {
     lines: Lines,
     /// The close reason for the end of the peer's stream, [`Closed::EndOfStream`] or
     /// [`Closed::Truncated`]; `None` while the stream is open.
     end: Option<Closed>,
+    /// Whether the last read took all input of the socket.
+    drained: bool,
     spent: u16,
     /// Messages returned to the handler and not added to the counters yet. They are counted in
     /// batches, because one packet may hold hundreds of lines.
@@ -34,7 +36,7 @@ pub(super) struct InputBuffer {
 
 impl InputBuffer {
     pub(super) fn new(max_line: usize) -> Self {
-        Self { lines: Lines::new(max_line), end: None, spent: 0, messages: 0 }
+        Self { lines: Lines::new(max_line), end: None, drained: false, spent: 0, messages: 0 }
     }
 
     /// Returns whether the peer has ended its stream.
@@ -47,7 +49,7 @@ impl InputBuffer {
         self.end
     }
 
-    /// Returns whether unread bytes remain after the last complete message.
+    /// Returns whether there are unread bytes.
     pub(super) fn has_partial(&self) -> bool {
         !self.lines.is_empty()
     }
@@ -63,8 +65,8 @@ impl InputBuffer {
         self.messages = self.messages.saturating_add(1);
     }
 
-    /// Ready unless the connection has used up its budget. Then it yields and is woken again after
-    /// the worker's other connections.
+    /// Returns `Ready` unless the connection has used up its budget. In that case the connection
+    /// yields, and is woken again after the other connections of the worker.
     #[inline]
     pub(super) fn poll_turn(&mut self, cx: &Context<'_>) -> Poll<()> {
         if self.spent < TURN_BUDGET {
@@ -75,6 +77,9 @@ impl InputBuffer {
         Poll::Pending
     }
 
+    /// Returns the next line, `Some(None)` at the end of the stream, or `None` if the line has not
+    /// arrived yet.
+    #[inline]
     pub(super) fn next_line(&mut self) -> Result<Option<Option<Line>>, Closed> {
         if !self.lines.is_empty()
             && let Some(line) = self.lines.next_line()?
@@ -86,7 +91,12 @@ impl InputBuffer {
         if !self.at_end() {
             return Ok(None);
         }
-        // A line that a truncated stream cut off is discarded.
+        self.last_line()
+    }
+
+    #[cold]
+    fn last_line(&mut self) -> Result<Option<Option<Line>>, Closed> {
+        // The last line of a truncated stream is discarded, because it may be incomplete.
         let last = self.lines.finish().filter(|_| self.end != Some(Closed::Truncated));
         self.messages += u32::from(last.is_some());
         Ok(Some(last))
@@ -151,14 +161,15 @@ impl InputBuffer {
         self.unfinished()
     }
 
-    /// Returns `None`, or [`Closed::Incomplete`] if the stream has ended. The received bytes stay
-    /// readable.
+    /// Returns `None`, or [`Closed::Incomplete`] if the stream has ended. The received bytes can
+    /// still be read.
     fn unfinished<T>(&self) -> Result<Option<T>, Closed> {
         if self.at_end() { Err(Closed::Incomplete) } else { Ok(None) }
     }
 
-    /// Reads once. Ready when more bytes, which `amount` measures, or the end arrived. While it
-    /// waits it keeps no buffer except one for an unfinished line.
+    /// Reads once. Returns `Ready` when more bytes or the end have arrived, and adds the bytes to
+    /// `amount`. While it waits, it keeps no buffer except one for an unfinished line.
+    #[inline(always)]
     pub(super) fn poll_fill<S>(
         &mut self,
         stream: &mut S,
@@ -166,18 +177,34 @@ impl InputBuffer {
         amount: &mut Amount,
     ) -> Poll<io::Result<()>>
     where
-        S: AsyncRead + Unpin,
+        S: AsyncRead + Unpin + 'static,
     {
+        ready!(self.poll_arrival(stream, cx));
         buffers::with_scratch(|scratch| {
             let length = ready!(self.poll_scratch(stream, scratch, cx))?;
-            self.lines.push(&scratch[..length]);
+            self.lines.push_from(&scratch[..length], buffers::share);
             amount.add(&scratch[..length]);
             Poll::Ready(Ok(()))
         })
     }
 
-    /// Reads once into `buffer`, without a copy. Ready when bytes, which `amount` measures, or the
-    /// end arrived.
+    /// Returns `Pending` if the last read took all input and no more has arrived. The task is then
+    /// woken when more arrives.
+    #[inline(always)]
+    pub(super) fn poll_arrival<S: 'static>(
+        &mut self,
+        stream: &mut S,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        if std::mem::take(&mut self.drained) && poll_readable(stream, cx).is_pending() {
+            self.spent = 0;
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    }
+
+    /// Reads once into `buffer`, without a copy. Returns `Ready` when bytes or the end have
+    /// arrived, and adds the bytes to `amount`.
     pub(super) fn poll_into<S>(
         &mut self,
         stream: &mut S,
@@ -186,14 +213,15 @@ impl InputBuffer {
         amount: &mut Amount,
     ) -> Poll<io::Result<()>>
     where
-        S: AsyncRead + Unpin,
+        S: AsyncRead + Unpin + 'static,
     {
         if self.lines.is_skipping() {
-            // The rest of a line that was skipped still arrives and does not count as input.
+            // The rest of a skipped line may still arrive. It does not count as input.
             ready!(self.poll_fill(stream, cx, amount))?;
             self.take_into(buffer);
             return Poll::Ready(Ok(()));
         }
+        ready!(self.poll_arrival(stream, cx));
         let length = ready!(self.poll_scratch(stream, buffer.initialize_unfilled(), cx))?;
         let start = buffer.filled().len();
         buffer.advance(length);
@@ -204,9 +232,9 @@ impl InputBuffer {
         Poll::Ready(Ok(()))
     }
 
-    /// Reads once into `scratch`, without splitting lines. Ready with the number of bytes; 0 is the
-    /// end.
-    #[inline]
+    /// Reads once into `scratch`, without splitting lines. Returns the number of bytes, which is 0
+    /// at the end.
+    #[inline(always)]
     pub(super) fn poll_scratch<S>(
         &mut self,
         stream: &mut S,
@@ -214,14 +242,14 @@ impl InputBuffer {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>>
     where
-        S: AsyncRead + Unpin,
+        S: AsyncRead + Unpin + 'static,
     {
         let Poll::Ready(result) = poll_read(stream, scratch, cx) else {
             self.spent = 0;
             return Poll::Pending;
         };
         let length = match result {
-            // A truncated stream may have cut its last line, so a partial line is not a line.
+            // TLS reports a stream that ends without `close_notify`. Its last line may be cut off.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 self.end.get_or_insert(Closed::Truncated);
                 0
@@ -231,26 +259,18 @@ impl InputBuffer {
         if length == 0 {
             self.end.get_or_insert(Closed::EndOfStream);
         }
+        self.drained = length < scratch.len();
         self.spent += READ_COST;
         buffers::note_activity();
         Poll::Ready(Ok(length))
     }
 }
 
-/// Reads and discards input, for a connection that is being closed. Ready with the number of bytes;
-/// 0 is the end.
+/// Reads and discards input, for a connection that is being closed. Returns the number of bytes,
+/// which is 0 at the end.
 pub(super) fn poll_discard<S>(stream: &mut S, cx: &mut Context<'_>) -> Poll<io::Result<usize>>
 where
-    S: AsyncRead + Unpin,
+    S: AsyncRead + Unpin + 'static,
 {
     buffers::with_scratch(|scratch| poll_read(stream, scratch, cx))
-}
-
-fn poll_read<S>(stream: &mut S, scratch: &mut [u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>>
-where
-    S: AsyncRead + Unpin,
-{
-    let mut buffer = ReadBuf::new(scratch);
-    ready!(Pin::new(stream).poll_read(cx, &mut buffer))?;
-    Poll::Ready(Ok(buffer.filled().len()))
 }

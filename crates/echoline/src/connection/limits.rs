@@ -1,4 +1,4 @@
-//! The limits of connections, and the close reasons that name their outcomes.
+//! The limits of connections, and the reasons why connections end.
 
 use std::borrow::Cow;
 use std::io;
@@ -18,47 +18,47 @@ use super::lines::LineTooLong;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Maximum number of open connections. One more is refused and ends as [`Closed::Busy`].
-    /// Default 10,000, as in Redis.
+    /// The maximum number of open connections. A further one is refused and ends as
+    /// [`Closed::Busy`]. Default 10,000, as in Redis.
     pub max_connections: usize,
-    /// Maximum number of open connections from one address (IPv6: one /64 network). One more ends
-    /// as [`Closed::BusyAddress`]. Default `None`, no limit, because all clients behind a local
-    /// proxy share one address. (The program sets a quarter of `max_connections` unless it listens
-    /// on loopback addresses only.)
+    /// The maximum number of open connections from one address (IPv6: one /64 network). A further
+    /// one ends as [`Closed::BusyAddress`]. Default `None`, no limit, because all clients behind a
+    /// local proxy share one address. (The program sets a quarter of `max_connections` unless it
+    /// listens on loopback addresses only.)
     pub max_per_ip: Option<usize>,
-    /// Maximum number of bytes in one line without its end. One more is [`Closed::LineTooLong`].
-    /// Default 65,536, as in asyncio.
+    /// The maximum number of bytes in one line without its line end. A longer line ends as
+    /// [`Closed::LineTooLong`]. Default 65,536, as in asyncio.
     pub max_line: usize,
-    /// Maximum wait for the next line (in `read`: the next byte) before [`Closed::IdleTimeout`],
-    /// like `asyncio.wait_for(reader.readline(), 60)`. Default `None`: an interactive user may
-    /// pause for any length of time.
+    /// The maximum wait for the next line (in `read`: the next byte) before
+    /// [`Closed::IdleTimeout`], like `asyncio.wait_for(reader.readline(), 60)`. Default `None`: an
+    /// interactive user may pause for any length of time.
     pub idle_timeout: Option<Duration>,
-    /// Maximum time from the first byte of a line to its end before [`Closed::LineTimeout`], so
+    /// The maximum time from the first byte of a line to its end before [`Closed::LineTimeout`], so
     /// that a client cannot hold a connection by sending single bytes. Default 30 s.
     pub line_timeout: Option<Duration>,
-    /// Maximum time without progress in sending pending output before [`Closed::StallTimeout`].
+    /// The maximum time without progress in sending pending output before [`Closed::StallTimeout`].
     /// Default 30 s.
     pub stall_timeout: Option<Duration>,
-    /// Number of unsent bytes beyond which a write waits for the peer. Default 64 KiB, as in
+    /// The number of unsent bytes beyond which a write waits for the peer. Default 64 KiB, as in
     /// asyncio.
     pub write_high: usize,
-    /// Maximum time for the steps before the handler (TLS, WebSocket, a PROXY header) before
+    /// The maximum time for the steps before the handler (TLS, WebSocket, a PROXY header) before
     /// [`Closed::HandshakeTimeout`]. Default 10 s.
     pub handshake_timeout: Duration,
-    /// Maximum number of connections in their handshake. More wait for their turn within the same
-    /// time-out, so that a flood of handshakes leaves processor time for established connections.
-    /// Default 256.
+    /// The maximum number of connections in their handshake. Further ones wait for their turn, and
+    /// this wait counts towards their time-out. So a flood of handshakes leaves processor time for
+    /// established connections. Default 256.
     pub max_handshakes: usize,
-    /// Maximum time that a closed connection goes on reading, so that a reset does not discard the
-    /// last line. Default 2 s (nginx: 5 s).
+    /// The maximum time for which a closed connection continues to read, so that a reset does not
+    /// discard the last line. Default 2 s (nginx: 5 s).
     pub linger_timeout: Duration,
-    /// Maximum number of bytes read meanwhile. Default 256 KiB.
+    /// The maximum number of bytes that a closed connection reads. Default 256 KiB.
     pub linger_bytes: usize,
-    /// Maximum number of closed connections that go on reading at once. Any more are closed without
-    /// it, so their clients may lose the last line. Default 1,024.
+    /// The maximum number of closed connections that continue to read at the same time. Further
+    /// ones are closed at once, so their clients may lose the last line. Default 1,024.
     pub max_lingering: usize,
-    /// Maximum time that a draining server waits for its connections before it ends the rest as
-    /// [`Closed::Aborted`]. Default 30 s: systemd kills after 90 s.
+    /// The maximum time that a draining server waits for its connections before it ends the rest as
+    /// [`Closed::Aborted`]. Default 30 s, because systemd kills a service after 90 s.
     pub drain_timeout: Duration,
 }
 
@@ -129,7 +129,7 @@ pub enum Closed {
     #[error("the connection was reset")]
     Reset,
     /// The peer's stream ended without the end that TLS requires (`close_notify`), so it may have
-    /// been cut. Complete lines were answered; a partial last line was not.
+    /// been cut off. Complete lines were answered, but a partial last line was not.
     #[error("the peer's stream was cut off")]
     Truncated,
     /// The stream ended before `read_exact` or `read_until` had all its input.
@@ -141,7 +141,7 @@ pub enum Closed {
     /// A line did not end within [`Limits::line_timeout`].
     #[error("the line did not end within the line time-out")]
     LineTimeout,
-    /// The peer took nothing for [`Limits::stall_timeout`].
+    /// The peer read nothing for [`Limits::stall_timeout`].
     #[error("the peer read nothing within the stall time-out")]
     StallTimeout,
     /// A line was longer than [`Limits::max_line`].
@@ -162,9 +162,9 @@ pub enum Closed {
     /// The address already had [`Limits::max_per_ip`] connections.
     #[error("no connection slot of the address was free")]
     BusyAddress,
-    /// The address connected more often than [`SourceLimits`](crate::sources::SourceLimits) allow;
-    /// it may try again after this number of seconds. A [`Report`](crate::Report) counts all of
-    /// them as `SourceRate(0)`.
+    /// The address connected more often than [`SourceLimits`](crate::sources::SourceLimits) allow.
+    /// It may try again after this number of seconds. A [`Report`](crate::Report) counts all such
+    /// connections as `SourceRate(0)`.
     #[error("the address connected too often")]
     SourceRate(u16),
     /// The server drained and the connection had nothing left to answer.
@@ -224,7 +224,7 @@ impl Closed {
         labels
     }
 
-    /// Returns the reason in one word of a log line or a metric label, for example `idle_timeout`.
+    /// Returns the reason in one word, for logs and metrics, for example `idle_timeout`.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
@@ -251,7 +251,8 @@ impl Closed {
         }
     }
 
-    /// Returns the reason without the numbers in it, as reports count it.
+    /// Returns the reason as reports count it: without the number of seconds in
+    /// [`Self::SourceRate`].
     pub(crate) const fn counted(self) -> Self {
         match self {
             Self::SourceRate(_) => Self::SourceRate(0),
@@ -287,7 +288,7 @@ impl Closed {
 impl From<io::Error> for Closed {
     fn from(error: io::Error) -> Self {
         use io::ErrorKind as Kind;
-        // Code for any stream returns a `Closed` inside an `io::Error`: unwrap it.
+        // An `io::Error` from a `ConnectionStream` contains a `Closed`: return it.
         if let Some(closed) = error.get_ref().and_then(|inner| inner.downcast_ref()) {
             return *closed;
         }
@@ -295,7 +296,7 @@ impl From<io::Error> for Closed {
             // The system reports a reset by the peer under several names.
             Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe => Self::Reset,
             Kind::UnexpectedEof => Self::Incomplete,
-            // Layers with a grammar, such as WebSocket, report this.
+            // Layers report this kind if the peer violates their protocol, for example WebSocket.
             Kind::InvalidData => Self::Malformed,
             kind => Self::Io(kind),
         }

@@ -6,11 +6,13 @@ use std::str::Utf8Error;
 
 use bytes::{Buf, Bytes};
 
-/// One line without its end (`\n` or `\r\n`): a cheap, owned slice of the bytes that were read.
+/// One line without its line end (`\n` or `\r\n`). It is a cheap, owned slice of the bytes that
+/// were read.
 ///
-/// Lines are bytes, not text: an echo returns its input, valid UTF-8 or not. A `Line` keeps alive
-/// all bytes of the same read (64 KiB at most, or the longest line), so copy lines that you keep
-/// for long (`line.to_vec()`).
+/// Lines are bytes, not text: an echo returns its input, valid UTF-8 or not. A `Line` keeps all
+/// bytes of the same read in memory (at most 64 KiB, or the longest line), or a block of 4 KiB with
+/// short lines of several connections. So copy lines that you keep for a long time
+/// (`line.to_vec()`).
 ///
 /// It dereferences to `[u8]`, and can be compared with text and with bytes:
 ///
@@ -44,10 +46,15 @@ impl Line {
         self
     }
 
-    /// Does the same as [`trim`](Self::trim), but borrows the line.
+    /// Works like [`trim`](Self::trim), but borrows the line.
     #[must_use]
+    #[inline]
     pub fn trimmed(&self) -> &[u8] {
-        trim_end(trim_start(&self.0))
+        // Most lines begin and end with a visible ASCII letter.
+        match &*self.0 {
+            [b'!'..=b'~'] | [b'!'..=b'~', .., b'!'..=b'~'] => &self.0,
+            other => trim_end(trim_start(other)),
+        }
     }
 
     /// Returns the rest of the line after `prefix`, without a copy; `None` if the line does not
@@ -78,10 +85,6 @@ fn is_space(letter: char) -> bool {
 }
 
 fn trim_start(mut bytes: &[u8]) -> &[u8] {
-    // Most lines begin and end with a visible ASCII letter.
-    if let [b'!'..=b'~', ..] = bytes {
-        return bytes;
-    }
     while let Some(letter) = first_letter(bytes).filter(|&letter| is_space(letter)) {
         bytes = &bytes[letter.len_utf8()..];
     }
@@ -89,16 +92,13 @@ fn trim_start(mut bytes: &[u8]) -> &[u8] {
 }
 
 fn trim_end(mut bytes: &[u8]) -> &[u8] {
-    if let [.., b'!'..=b'~'] = bytes {
-        return bytes;
-    }
     while let Some(letter) = last_letter(bytes).filter(|&letter| is_space(letter)) {
         bytes = &bytes[..bytes.len() - letter.len_utf8()];
     }
     bytes
 }
 
-/// The maximum bytes of a white-space character in UTF-8.
+/// The maximum number of bytes of a white-space character in UTF-8.
 const SPACE_BYTES_MAX: usize = 3;
 
 fn first_letter(bytes: &[u8]) -> Option<char> {

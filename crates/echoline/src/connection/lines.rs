@@ -1,23 +1,23 @@
-//! The bounded line splitter. Pure. The boundaries of packets do not affect the lines, and no byte
-//! is searched twice.
+//! The bounded line splitter. Pure. The result does not depend on packet boundaries, and no byte is
+//! searched twice.
 
 use bytes::{Bytes, BytesMut};
 use memchr::{memchr, memmem};
 
 use super::line::Line;
 
-/// A line, or the input for `read_until`, is longer than the limit.
+/// The error for a line, or input of `read_until`, that is longer than the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line too long (limit {limit} bytes)")]
 pub struct LineTooLong {
-    /// The limit that was exceeded, in bytes, the line end not counted.
+    /// The exceeded limit in bytes, without the line end.
     pub limit: usize,
 }
 
 /// Cuts a stream of bytes into lines of at most `max_line` bytes.
 ///
-/// A line ends with `\n`; one `\r` before it belongs to the end. The limit does not count the end:
-/// a line of exactly `max_line` bytes is a line, one byte more is [`LineTooLong`].
+/// A line ends with `\n`, and one `\r` before it belongs to the line end. The line end does not
+/// count: a line of exactly `max_line` bytes is accepted, and one byte more is [`LineTooLong`].
 ///
 /// ```
 /// use echoline::Lines;
@@ -34,10 +34,10 @@ pub struct LineTooLong {
 #[derive(Debug)]
 pub struct Lines {
     buffer: BytesMut,
-    /// Bytes at the front of `buffer` that are known to hold no separator.
+    /// The number of bytes at the front of `buffer` that contain no separator.
     scanned: usize,
     max_line: usize,
-    /// The input up to the next line end is discarded.
+    /// Whether the input up to the next line end is discarded.
     skipping: bool,
 }
 
@@ -58,8 +58,29 @@ impl Lines {
         }
     }
 
+    /// Appends received bytes. Whole lines stay in the buffer that `share` copies them to, if there
+    /// is one and no other bytes are waiting. A partial line may wait for a long time, so it gets a
+    /// separate buffer, which keeps no other bytes in memory.
+    #[inline]
+    pub(super) fn push_from(
+        &mut self,
+        bytes: &[u8],
+        share: impl FnOnce(&[u8]) -> Option<BytesMut>,
+    ) {
+        if self.buffer.is_empty()
+            && !self.skipping
+            && bytes.ends_with(b"\n")
+            && let Some(shared) = share(bytes)
+        {
+            self.buffer = shared;
+        } else {
+            self.push(bytes);
+        }
+    }
+
     /// Discards everything up to and including the next line end, even if it has not arrived yet.
-    /// After [`LineTooLong`] the next line can be read, and no part of this one is buffered.
+    /// After [`LineTooLong`] the next line can then be read, and no part of the skipped line is
+    /// buffered.
     pub fn skip_line(&mut self) {
         match memchr(b'\n', &self.buffer[self.scanned..]) {
             Some(found) => drop(self.cut(self.scanned + found + 1)),
@@ -84,8 +105,9 @@ impl Lines {
     /// Returns the next complete line; `None` while its end has not arrived.
     ///
     /// # Errors
-    /// [`LineTooLong`] as soon as the line cannot end within the limit any more, so that at most
-    /// the limit and one read are buffered. The bytes stay in the buffer.
+    /// [`LineTooLong`] as soon as the line can no longer end within the limit. So the buffer holds
+    /// at most the limit plus one read. The bytes stay in the buffer.
+    #[inline]
     pub fn next_line(&mut self) -> Result<Option<Line>, LineTooLong> {
         match memchr(b'\n', &self.buffer[self.scanned..]) {
             Some(found) => {
@@ -147,27 +169,31 @@ impl Lines {
         self.buffer.len()
     }
 
-    /// Returns whether nothing is waiting.
+    /// Returns whether all received bytes were returned.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.buffer.is_empty()
     }
 
+    #[inline]
     fn cut(&mut self, length: usize) -> BytesMut {
         self.scanned = 0;
         if length == self.buffer.len() {
-            // The usual case needs no reference count and leaves no empty buffer.
+            // If all bytes are taken, the buffer itself is returned. This needs no reference count
+            // and leaves no empty buffer behind.
             return std::mem::take(&mut self.buffer);
         }
         self.buffer.split_to(length)
     }
 
+    #[inline]
     fn fits(&self, length: usize) -> Result<(), LineTooLong> {
         if length > self.max_line { Err(LineTooLong { limit: self.max_line }) } else { Ok(()) }
     }
 }
 
-/// Returns the length of a line that ends with `\n` without that end.
+/// Returns the length of a line without its line end. `bytes` must end with `\n`.
+#[inline]
 fn length_without_end(bytes: &[u8]) -> usize {
     let without = &bytes[..bytes.len() - 1];
     without.strip_suffix(b"\r").unwrap_or(without).len()
@@ -178,16 +204,27 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::connection::buffers;
 
     /// Returns the result of reading `input` in pieces cut at `cuts`: the lines, and whether one
     /// was too long.
     fn read(input: &[u8], cuts: &[usize], max_line: usize) -> (Vec<Vec<u8>>, bool) {
+        read_by(input, cuts, max_line, Lines::push)
+    }
+
+    /// Does the same with `push` instead of [`Lines::push`].
+    fn read_by(
+        input: &[u8],
+        cuts: &[usize],
+        max_line: usize,
+        push: impl Fn(&mut Lines, &[u8]),
+    ) -> (Vec<Vec<u8>>, bool) {
         let mut lines = Lines::new(max_line);
         let mut found = Vec::new();
         let mut start = 0;
         for end in cuts.iter().copied().chain([input.len()]) {
             let end = end.clamp(start, input.len());
-            lines.push(&input[start..end]);
+            push(&mut lines, &input[start..end]);
             start = end;
             loop {
                 match lines.next_line() {
@@ -202,13 +239,13 @@ mod tests {
         (found, true)
     }
 
-    /// Any byte, with more line ends than other bytes.
+    /// Generates any byte, but line ends more often than other bytes.
     fn byte() -> impl Strategy<Value = u8> {
         prop_oneof![Just(b'\n'), Just(b'\r'), any::<u8>()]
     }
 
     proptest! {
-        /// Fault 27: packets may cut the input anywhere; the lines stay the same.
+        /// Fault 27: the lines are the same wherever packets split the input.
         #[test]
         fn cutting_the_input_never_changes_the_lines(
             input in proptest::collection::vec(byte(), 0..80),
@@ -220,6 +257,8 @@ mod tests {
             let whole = read(&input, &[], max_line);
             prop_assert_eq!(&read(&input, &cuts, max_line), &whole);
             prop_assert_eq!(&read(&input, &every_byte, max_line), &whole);
+            let push = |lines: &mut Lines, bytes: &[u8]| lines.push_from(bytes, buffers::share);
+            prop_assert_eq!(&read_by(&input, &cuts, max_line, push), &whole);
         }
 
         #[test]
@@ -268,6 +307,24 @@ mod tests {
         }
     }
 
+    /// A partial line may wait for a long time, so it must not keep a shared block in memory.
+    #[test]
+    fn only_whole_lines_are_shared() {
+        let shared = |input: &[u8], before: &[u8]| {
+            let mut lines = Lines::new(10);
+            lines.push(before);
+            let asked = std::cell::Cell::new(false);
+            lines.push_from(input, |bytes| {
+                asked.set(true);
+                Some(bytes.into())
+            });
+            asked.get()
+        };
+        assert!(shared(b"one\ntwo\n", b""));
+        assert!(!shared(b"one\ntw", b""));
+        assert!(!shared(b"o\n", b"tw"));
+    }
+
     /// Issue 11, item 47: the unread bytes are all received bytes that were not returned, line ends
     /// included.
     #[test]
@@ -283,7 +340,8 @@ mod tests {
         assert_eq!(lines.unread(), b"w");
     }
 
-    /// Fault 19: exactly the limit is a line, one byte more is not; the line end never counts.
+    /// Fault 19: a line of exactly the limit is accepted, and one byte more is not. The line end
+    /// does not count.
     #[test]
     fn the_limit_is_exact() {
         for end in ["\n", "\r\n"] {

@@ -1,4 +1,4 @@
-//! The owned halves of a connection, for two tasks.
+//! The owned halves of a connection, which two tasks can use.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -32,7 +32,7 @@ where
 
 /// The owned writing half of a [`Connection`](crate::Connection).
 ///
-/// Dropping it sends the pending output and ends the stream towards the peer, as dropping tokio's
+/// Dropping it sends the pending output and shuts down the sending side, as dropping tokio's
 /// `OwnedWriteHalf` does.
 pub struct OwnedWriter<S = Stream>
 where
@@ -40,7 +40,7 @@ where
 {
     /// `None` once the half is dropped.
     half: Option<(Arc<Shared<S>>, WriterState)>,
-    /// Whether a task ends the stream for a half that was dropped.
+    /// Whether this half was dropped before, and a task now shuts down its sending side.
     is_ending: bool,
 }
 
@@ -60,7 +60,8 @@ struct Shared<S> {
     stream: Mutex<S>,
     is_silent: bool,
     signal: fn(&mut S, CloseSignal),
-    /// The states of dropped halves. The last half closes the connection with both.
+    /// The states of dropped halves. When the second half is dropped, both states are used to close
+    /// the connection.
     dropped: Mutex<(Option<ReaderState>, Option<WriterState>)>,
 }
 
@@ -137,12 +138,12 @@ where
         write(&mut shared.stream.lock().ignore_poison(), output, deadlines)
     }
 
-    /// Ends the stream towards the peer while the reader goes on. If the reader is dropped first,
-    /// the close does that, after the farewell.
+    /// Shuts down the sending side while the reader continues. If the reader is dropped first,
+    /// closing the connection does this, after the farewell.
     async fn end_for_reader(mut self) {
         let is_last = self.half.as_ref().is_none_or(|(shared, _)| Arc::strong_count(shared) == 1);
         if !is_last {
-            // A failure also fails the reader, which reports it.
+            // If this fails, reading fails too, and the reader reports the error.
             let _ = self.shutdown_write().await;
         }
         self.release();

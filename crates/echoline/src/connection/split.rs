@@ -1,4 +1,4 @@
-//! The borrowed halves of a connection, for one task.
+//! The borrowed halves of a connection, which one task uses.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -43,7 +43,7 @@ pub(super) fn split<S>(core: &mut Core<S>) -> (Reader<'_, S>, Writer<'_, S>) {
     (Reader { stream, input, deadlines, ended }, writer)
 }
 
-impl<S: AsyncRead + Unpin> Reader<'_, S> {
+impl<S: AsyncRead + Unpin + 'static> Reader<'_, S> {
     reader_methods!();
 
     fn reading(&mut self) -> Reading<'_> {

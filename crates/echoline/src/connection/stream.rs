@@ -11,7 +11,7 @@ use super::borrows::MessageGuard;
 use super::closing::Closing;
 use super::core::{Core, poll_output, poll_shutdown, poll_write_once};
 use super::deadlines::{Deadlines, OutputState};
-use super::feed::poll_send;
+use super::feed::poll_send_before_read;
 use super::limits::Closed;
 use crate::transport::stream::Stream;
 
@@ -19,27 +19,28 @@ use crate::transport::stream::Stream;
 /// [`Connection::into_stream`](crate::Connection::into_stream).
 ///
 /// Reads first return the bytes that the connection has received and not returned yet. Writes are
-/// not corked: each goes to the stream at once, after the output that was written before.
+/// not corked: each write is sent at once, after the output that was written before.
 ///
-/// These limits still hold: [`Limits::idle_timeout`](crate::Limits::idle_timeout) for the next
-/// byte, [`Limits::stall_timeout`](crate::Limits::stall_timeout), and those of closing. A drain
-/// ends a read as it ends [`Connection::read`](crate::Connection::read), except during a message
-/// ([`begin_message`](Self::begin_message)). The limits of lines and of unsent bytes do not apply,
-/// and no [`Farewell`](crate::Farewell) is sent, because the bytes belong to the protocol of the
-/// caller.
+/// These limits still apply: [`Limits::idle_timeout`](crate::Limits::idle_timeout) for the next
+/// byte, [`Limits::stall_timeout`](crate::Limits::stall_timeout), and the limits of closing. A
+/// drain ends a read as it ends [`Connection::read`](crate::Connection::read), except during a
+/// message ([`begin_message`](Self::begin_message)). The limits of lines and of unsent bytes do not
+/// apply, and no [`Farewell`](crate::Farewell) is sent, because the bytes belong to the protocol of
+/// the caller.
 ///
-/// Each error contains the [`Closed`]: `Closed::from(error)` returns it, and a server finds it in
-/// the error of a handler. Dropping the stream closes the connection in order.
+/// Each error contains the [`Closed`] reason. `Closed::from(error)` returns it, and a server finds
+/// it in the error of a handler. Dropping the stream closes the connection in order.
 pub struct ConnectionStream<S = Stream>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     /// `None` while the connection is closed.
     core: Option<Box<Core<S>>>,
-    /// The deadlines of writes. A write may wait in another task than a read.
+    /// The deadlines of writes. They are separate, because a write may wait in another task than a
+    /// read.
     writing: Deadlines,
-    /// Whether a read sends pending output: true until the first write or flush, which does it
-    /// from then on. A stream wakes only one task when it takes more output.
+    /// Whether reads send pending output. After the first write or flush, only writes and flushes
+    /// send it, because a stream wakes only one task when it takes more output.
     read_sends: bool,
 }
 
@@ -55,8 +56,8 @@ where
 
     /// Begins a message, as [`Connection::begin_message`](crate::Connection::begin_message): a
     /// draining server waits until the returned guard is dropped, for at most
-    /// [`Limits::drain_timeout`](crate::Limits::drain_timeout). A tunnel begins one that lasts
-    /// until its end.
+    /// [`Limits::drain_timeout`](crate::Limits::drain_timeout). A tunnel begins a message that
+    /// lasts until the end of the tunnel.
     pub fn begin_message(&mut self) -> MessageGuard<'_, Self> {
         MessageGuard::begin(self, |stream, begun| stream.parts().0.deadlines.set_in_message(begun))
     }
@@ -89,10 +90,9 @@ where
                 break;
             }
             let over = deadlines.check(false)?;
-            let state = match read_sends && poll_send(stream, output, deadlines, cx)?.is_pending() {
-                true => OutputState::Blocked,
-                false => OutputState::Sent,
-            };
+            let blocked =
+                read_sends && poll_send_before_read(stream, output, deadlines, cx)?.is_pending();
+            let state = if blocked { OutputState::Blocked } else { OutputState::Sent };
             let mut amount = deadlines.amount();
             if input.poll_into(stream, cx, buffer, &mut amount)?.is_pending() {
                 return deadlines.poll_input(over, false, state, cx).map(Err);

@@ -1,4 +1,4 @@
-//! The writes of a connection, and its end.
+//! Writing to a connection, and closing it.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -17,23 +17,24 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     /// Writes bytes. If the unsent bytes then do not exceed
-    /// [`Limits::write_high`](crate::Limits::write_high), they are buffered at once. Otherwise the
-    /// write, when awaited, waits until the peer has taken enough for the rest to fit. Pieces of 8
-    /// KiB and more bypass an empty buffer when the write is awaited. Like asyncio's `write` and
-    /// `drain` together.
+    /// [`Limits::write_high`](crate::Limits::write_high), the bytes are buffered at once. Otherwise
+    /// the write must be awaited, and waits until the peer has read enough for the rest to fit.
+    /// Pieces of 8 KiB and more bypass an empty buffer when the write is awaited. This is asyncio's
+    /// `write` and `drain` together.
     ///
     /// # Errors
     /// [`Closed::StallTimeout`] if the peer reads nothing, or the error of the stream.
     ///
-    /// Not cancel safe. A write that has to wait and is dropped before it was awaited has written
-    /// nothing; dropped half-way, it has written the beginning of the bytes.
+    /// Not cancel safe. If a write that has to wait is dropped before it was awaited, nothing is
+    /// written. If it is dropped half-way, only the beginning of the bytes is written.
     #[doc(alias = "write_all")]
     pub fn write<'a>(&'a mut self, bytes: &'a [u8]) -> Write<'a> {
         self.write_parts(&[bytes])
     }
 
-    /// Writes all `parts` as one piece. Like [`write`](Self::write) of their concatenation,
-    /// without making it; use it for bytes that are not text.
+    /// Writes all `parts` as one piece. It has the same effect as [`write`](Self::write) with the
+    /// concatenated parts, but does not copy them together first. Use it for bytes that are not
+    /// text.
     ///
     /// ```
     /// use echoline::{Closed, Connection};
@@ -50,11 +51,11 @@ where
     /// Like [`write`](Self::write).
     #[doc(alias = "writelines")]
     #[doc(alias = "write_vectored")]
+    #[inline]
     pub fn write_parts<'a>(&'a mut self, parts: &[&'a [u8]]) -> Write<'a> {
         let core = self.core_mut();
         if !core.takes_at_once(parts, 0) {
-            let parts = parts.to_vec();
-            return Write::later(async move { core.write_waiting(&parts).await });
+            return write_later(core, parts, "");
         }
         for part in parts {
             core.output.push(part);
@@ -67,8 +68,8 @@ where
     /// [`Limits::write_high`](crate::Limits::write_high) bytes are unsent. It is cancel safe: a
     /// line whose write is dropped is sent with the next write.
     ///
-    /// In a handler that runs on several threads use `format!`, not `format_args!`, whose value
-    /// may not be held while waiting.
+    /// In a handler that must be `Send`, use `format!`, not `format_args!`, because its value
+    /// cannot be held across an `await`.
     ///
     /// # Errors
     /// Like [`write`](Self::write).
@@ -85,17 +86,14 @@ where
     ///
     /// # Errors
     /// Like [`write`](Self::write).
+    #[inline]
     pub fn write_line_parts<'a>(&'a mut self, parts: &[&'a [u8]]) -> Write<'a> {
         let core = self.core_mut();
-        let eol = core.deadlines.config.eol.as_str().as_bytes();
-        if !core.takes_at_once(parts, eol.len()) {
-            let parts = [parts, &[eol]].concat();
-            return Write::later(async move { core.write_waiting(&parts).await });
+        let eol = core.deadlines.config.eol;
+        if !core.takes_at_once(parts, eol.as_str().len()) {
+            return write_later(core, parts, eol.as_str());
         }
-        for part in parts {
-            core.output.push(part);
-        }
-        core.output.push(eol);
+        core.output.push_line(parts, eol);
         Write::done(Ok(()))
     }
 
@@ -125,10 +123,9 @@ where
         self.core_mut().flush().await
     }
 
-    /// Sends all pending output and ends the stream towards the peer; input can still be read. This
-    /// is asyncio's `write_eof` and tokio's `shutdown`: FIN over TCP, `close_notify` over TLS, a
-    /// Close frame over WebSocket. A later write fails, and no [`Farewell`](crate::Farewell) is
-    /// sent.
+    /// Sends all pending output and shuts down the sending side. Input can still be read. This is
+    /// asyncio's `write_eof` and tokio's `shutdown`: FIN over TCP, `close_notify` over TLS, a Close
+    /// frame over WebSocket. A later write fails, and no [`Farewell`](crate::Farewell) is sent.
     ///
     /// ```
     /// use echoline::{Closed, Connection};
@@ -160,8 +157,8 @@ where
         .await
     }
 
-    /// Sends all pending output, ends the stream (FIN) and reads on for at most
-    /// [`Limits::linger_timeout`](crate::Limits::linger_timeout) and
+    /// Sends all pending output and ends the stream (FIN). Then it reads and discards input for at
+    /// most [`Limits::linger_timeout`](crate::Limits::linger_timeout) and
     /// [`Limits::linger_bytes`](crate::Limits::linger_bytes), so that a reset does not discard the
     /// last line. Like asyncio's `close` and `wait_closed`. Dropping the connection does the same
     /// in the background.
@@ -191,4 +188,14 @@ where
     pub fn unsent(&self) -> usize {
         self.core().output.len()
     }
+}
+
+/// Returns the write of `parts` and `end`, which begins when it is awaited.
+#[cold]
+fn write_later<'a, S>(core: &'a mut Core<S>, parts: &[&'a [u8]], end: &'a str) -> Write<'a>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let parts = [parts, &[end.as_bytes()]].concat();
+    Write::later(async move { core.write_waiting(&parts).await })
 }

@@ -1,4 +1,5 @@
-//! The character generator of RFC 864: lines without an end, as fast as the client takes them.
+//! The character generator of RFC 864: sends an endless series of lines, as fast as the client
+//! reads them.
 
 use std::io::IoSlice;
 use std::sync::LazyLock;
@@ -10,13 +11,14 @@ use crate::connection::feed::Outlet;
 use crate::connection::handle::Connection;
 use crate::connection::limits::Closed;
 
-/// The characters of a line, its end not counted.
+/// The number of characters of a line, without its line end.
 const LINE_CHARACTERS: usize = 72;
 
-/// The number of printable ASCII characters, space included. The lines repeat after this many.
+/// The number of printable ASCII characters, including the space. The lines repeat after this
+/// number of lines.
 const CHARACTERS: usize = 95;
 
-/// The length of all different lines together.
+/// The length in bytes of a round, which consists of all different lines.
 const ROUND_BYTES: usize = CHARACTERS * (LINE_CHARACTERS + 2);
 
 /// The number of rounds that are offered in one write.
@@ -25,7 +27,8 @@ const ROUNDS: usize = 10;
 /// The number of bytes of client input that are read and discarded at once.
 const CHUNK_BYTES: usize = 64 * 1024;
 
-/// Each line begins one character further on than the line before, as in the RFC's example.
+/// The lines of all rounds. Each line begins one character later than the previous line, as in the
+/// RFC's example.
 static LINES: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let mut lines = Vec::with_capacity(ROUNDS * ROUND_BYTES);
     for first in (0..CHARACTERS).cycle().take(ROUNDS * CHARACTERS) {
@@ -49,7 +52,7 @@ where
     Ok(())
 }
 
-/// Returns the first `count` characters, at most those of one round: the answer to a datagram.
+/// Returns the first `count` characters, at most one round, for the answer to a datagram.
 pub(super) fn characters(count: usize) -> &'static [u8] {
     &LINES[..count.min(ROUND_BYTES)]
 }

@@ -25,10 +25,11 @@ enum EchoCommand {
 }
 
 impl EchoCommand {
-    /// Parses a line without white space around it. The case does not matter, by the rules of
-    /// Unicode: the lesson calls `str.upper()`, so a dotless `ı` is an `I`.
+    /// Parses a trimmed line. The case does not matter. Case follows the rules of Unicode, because
+    /// the lesson calls `str.upper()`: a dotless `ı` is an `I`.
     fn parse(line: &[u8]) -> Self {
-        // No letter of a command takes more than two bytes in any spelling.
+        // No letter of a command takes more than two bytes, in upper or lower case. So a longer
+        // line is not a command.
         if line.len() > 2 * "WHOAMI".len() {
             return Self::Echo;
         }
@@ -61,7 +62,8 @@ where
             EchoCommand::Echo => echo(&mut client, dialogue, line.trimmed()).await?,
             EchoCommand::Help => client.write_line("Commands: TIME, QUIT, HELP").await?,
             EchoCommand::Time => tell_time(&mut client, dialogue).await?,
-            // Boxed, like the rarer modes, so that idle connections reserve no room for it.
+            // This future is boxed, like those of the rarer modes, so that idle connections reserve
+            // no memory for it.
             EchoCommand::Whoami => Box::pin(whoami::tell(&mut client)).await?,
             EchoCommand::Quit => return client.write_line("Goodbye!").await,
         }

@@ -4,16 +4,16 @@ use super::dialogue::{EchoDialogue, EchoMode};
 use super::{chargen, daytime};
 use crate::udp::DatagramAnswer;
 
-/// The most characters that chargen answers a datagram with (RFC 864).
+/// The maximum number of characters in the answer of chargen to a datagram (RFC 864).
 const CHARACTERS_MAX: usize = 512;
 
-/// The step from one length to the next. It is coprime to the number of lengths, so that all of
-/// them occur.
+/// The difference between the lengths of two consecutive answers. It is coprime to the number of
+/// possible lengths, so that all lengths occur.
 const CHARACTERS_STEP: usize = 199;
 
 impl EchoMode {
-    /// Returns whether an answer may be longer than its datagram. A sender that forges the source
-    /// address could then use this server to amplify a flood at a victim.
+    /// Returns whether an answer may be longer than its datagram. An attacker who forges the source
+    /// address could then use this server to amplify a flood against a victim.
     #[must_use]
     pub fn amplifies(self) -> bool {
         matches!(self, Self::Chargen | Self::Daytime)
@@ -39,7 +39,8 @@ pub fn answer_datagrams(
     let mut length = 0;
     move |_, room| match mode {
         EchoMode::Raw | EchoMode::Line | EchoMode::Command => DatagramAnswer::Same,
-        // The source address of a datagram can be forged, so whoami has nothing reliable to answer.
+        // The source address of a datagram can be forged, so `whoami` cannot give a reliable
+        // answer.
         EchoMode::Discard | EchoMode::Whoami => DatagramAnswer::Nothing,
         EchoMode::Chargen => {
             length = (length + CHARACTERS_STEP) % (CHARACTERS_MAX + 1);

@@ -1,4 +1,4 @@
-//! The daytime service of RFC 867: one line says the time, then the connection ends.
+//! The daytime service of RFC 867: sends the time in one line, and ends the connection.
 
 use tokio::io::{AsyncRead, AsyncWrite};
 

@@ -19,9 +19,9 @@ pub enum EchoMode {
     Whoami,
     /// Every byte is discarded (RFC 863).
     Discard,
-    /// Lines of characters without an end, as fast as the client takes them (RFC 864).
+    /// An endless series of lines of characters, as fast as the client reads them (RFC 864).
     Chargen,
-    /// One line that says the time, and the end of the connection (RFC 867).
+    /// The server sends the time in one line, and ends the connection (RFC 867).
     Daytime,
 }
 
@@ -37,7 +37,7 @@ impl EchoMode {
         Self::Daytime,
     ];
 
-    /// Returns whether the mode answers lines, so that a greeting and a prefix are possible.
+    /// Returns whether the mode answers lines. Only such modes can have a greeting and a prefix.
     #[must_use]
     pub fn answers_lines(self) -> bool {
         matches!(self, Self::Line | Self::Command)
@@ -55,8 +55,8 @@ pub struct EchoDialogue {
     pub prefix: String,
     /// The line end; the server's [`Server::eol`](crate::Server::eol) must be the same.
     pub eol: Eol,
-    /// The answer to `TIME`: the local time as RFC 3339 writes it. For [`EchoMode::Daytime`] the
-    /// whole line, without its end.
+    /// The function that returns the answer to `TIME`: the local time in the format of RFC 3339.
+    /// For [`EchoMode::Daytime`] it returns the whole line, without its line end.
     pub clock: fn() -> String,
 }
 
@@ -77,8 +77,9 @@ impl EchoDialogue {
         Self { mode, greeting, prefix: "Echo: ".to_owned(), eol, clock }
     }
 
-    /// Returns the message to a client when the server ends its connection. A raw echo sends one
-    /// only when it refuses a connection, so that its output stays identical to its input.
+    /// Returns the setting for the message to a client whose connection the server ends. A raw echo
+    /// sends a message only when it refuses a connection, so that its output stays identical to its
+    /// input.
     #[must_use]
     pub fn farewell(&self) -> Farewell {
         if self.mode.answers_lines() { Farewell::Sentences } else { Farewell::Refusal }

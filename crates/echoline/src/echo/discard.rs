@@ -5,7 +5,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::connection::handle::Connection;
 use crate::connection::limits::Closed;
 
-/// Bytes per read.
+/// The maximum number of bytes per read.
 const CHUNK_BYTES: usize = 64 * 1024;
 
 pub(super) async fn serve<S>(mut client: Connection<S>) -> Result<(), Closed>

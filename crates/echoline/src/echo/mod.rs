@@ -7,7 +7,6 @@ mod daytime;
 mod dialogue;
 mod discard;
 mod line;
-mod raw;
 mod whoami;
 
 use std::sync::Arc;
@@ -24,12 +23,12 @@ pub use dialogue::{EchoDialogue, EchoMode};
 ///
 /// # Errors
 /// The close reason, if the client did not end the connection.
-pub async fn serve<S>(client: Connection<S>, dialogue: Arc<EchoDialogue>) -> Result<(), Closed>
+pub async fn serve<S>(mut client: Connection<S>, dialogue: Arc<EchoDialogue>) -> Result<(), Closed>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     match dialogue.mode {
-        EchoMode::Raw => raw::serve(client).await,
+        EchoMode::Raw => client.echo().await,
         EchoMode::Line => line::serve(client, &dialogue).await,
         EchoMode::Command => command::serve(client, &dialogue).await,
         EchoMode::Whoami => whoami::serve(client).await,

@@ -1,5 +1,5 @@
-//! Handling of accept(2) errors. When no descriptor is left, a reserve descriptor lets the listener
-//! refuse the waiting client and go on.
+//! Handles errors of accept(2). When no descriptor is left, the listener closes a reserve
+//! descriptor to accept and refuse the waiting client.
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::transport::stream::Stream;
 use echoline_base::backoff::Backoff;
 
-/// The pause of a listener that cannot accept, at first and at most.
+/// The first and the longest pause of a listener that cannot accept.
 const PAUSE: Duration = Duration::from_millis(10);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
@@ -52,8 +52,8 @@ impl ReserveDescriptor {
         Self(File::open("/dev/null").ok())
     }
 
-    /// Closes the reserve, accepts the next connection with `accept`, refuses it and opens the
-    /// reserve again.
+    /// Closes the reserve descriptor, accepts the next connection with `accept`, refuses it, and
+    /// opens the reserve descriptor again.
     pub(crate) fn refuse(
         &mut self,
         accept: impl FnOnce() -> AcceptOutcome,
@@ -62,12 +62,12 @@ impl ReserveDescriptor {
         self.0 = None;
         let refused = match accept() {
             AcceptOutcome::Connection(stream, _) => {
-                // The result does not matter: without descriptors the socket cannot linger.
+                // The result does not matter, because without descriptors the socket cannot linger.
                 let _ = tell(stream, words);
                 ReserveOutcome::Refused
             }
-            // The system looks for a descriptor before it looks at the queue, so an exhausted
-            // descriptor table does not mean that a client is waiting.
+            // accept(2) looks for a free descriptor before it looks at the queue. So an error about
+            // descriptors does not mean that a client is waiting.
             AcceptOutcome::QueueEmpty | AcceptOutcome::ConnectionLost => ReserveOutcome::QueueEmpty,
             AcceptOutcome::Exhausted(_) => ReserveOutcome::NoDescriptor,
         };
@@ -111,8 +111,8 @@ pub(crate) enum AcceptOutcome {
 /// An accepted stream and its peer address.
 pub(crate) type AcceptedStream = (Stream, Option<SocketAddr>);
 
-/// Sorts the errors of accept(2). Errors of a single connection disappear with that connection. All
-/// other errors persist, and the listener must survive them.
+/// Classifies the result of accept(2). Errors of a single connection disappear with that
+/// connection. All other errors persist, and the listener must survive them.
 pub(crate) fn classify(result: io::Result<AcceptedStream>) -> AcceptOutcome {
     let error = match result {
         Ok((stream, peer)) => return AcceptOutcome::Connection(stream, peer),

@@ -58,16 +58,17 @@ impl Acceptor {
         }
     }
 
-    /// Closes this process's descriptor of a socket on which another process listens too. Queued
-    /// connections stay for that process, and so does the file of a Unix socket.
+    /// Closes this process's descriptor of a socket on which another process also listens. Queued
+    /// connections and the file of a Unix socket stay for that process.
     pub(crate) fn leave(self) {
         if let AcceptorSocket::Unix(socket) = self.socket {
             socket.leave();
         }
     }
 
-    /// Closes the listener after emptying its queue: the queued clients have connected already, and
-    /// the system would reset them. A client for which no descriptor is left is refused.
+    /// Accepts all queued connections, and then closes the listener. Otherwise the system would
+    /// reset the queued clients, which have already connected. A client for which no descriptor is
+    /// left is refused.
     pub(crate) fn drain_queue(
         self,
         mut reserve: ReserveDescriptor,
@@ -102,7 +103,8 @@ pub(crate) enum DrainedConnection {
     Refused,
 }
 
-/// Accepts without the runtime, which may not have noticed the queued connections yet.
+/// A listener that accepts without the runtime, because the runtime may not have noticed the queued
+/// connections yet.
 #[derive(Debug)]
 enum BlockingAcceptor {
     Tcp(TcpListener),

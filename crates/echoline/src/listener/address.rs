@@ -88,11 +88,11 @@ pub struct Address {
     host: String,
     /// The port; 0 for a Unix socket.
     port: u16,
-    /// The path that a WebSocket client requests, from its slash; empty for all other schemes.
+    /// The path that a WebSocket client requests, including its slash; empty for all other schemes.
     resource: String,
 }
 
-/// The error in the text of an [`Address`]; the message says what to write instead.
+/// The error in the text of an [`Address`]. Its message names the correct form.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AddressError {
@@ -124,7 +124,7 @@ pub enum AddressError {
          path, for example unix:/run/echoline/echo.sock"
     )]
     BadPath(String),
-    /// A name that no socket of a service manager can have.
+    /// The name of an `fd://` address is invalid.
     #[error("'{0}' has no socket name: write fd://NAME with the FileDescriptorName= of its unit")]
     BadName(String),
     /// A scheme that echoline does not speak.
@@ -135,7 +135,7 @@ pub enum AddressError {
     UnknownScheme(String),
 }
 
-/// The capacity of `sockaddr_un`, less the NUL at its end (unix(7)).
+/// The maximum length of a path in `sockaddr_un`, without the NUL at its end (unix(7)).
 const UNIX_PATH_MAX: usize = 107;
 
 impl Address {
@@ -157,7 +157,8 @@ impl Address {
         (self.scheme == Scheme::Fd).then_some(self.host.as_str())
     }
 
-    /// Returns the port; 0 asks the system for a free one when listening. 0 for a Unix socket.
+    /// Returns the port, or 0 for a Unix socket. To listen at port 0 means to listen at any free
+    /// port.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
@@ -176,8 +177,8 @@ impl Address {
         if self.resource.is_empty() { "/" } else { &self.resource }
     }
 
-    /// Returns the address of `socket` under a scheme that has a host and a port. `resource` is the
-    /// path for WebSocket and is ignored for all other schemes.
+    /// Returns an address with the IP address and port of `socket`. `scheme` must have a host and a
+    /// port. `resource` is the path of a WebSocket, and is ignored for all other schemes.
     pub(crate) fn at(scheme: Scheme, socket: SocketAddr, resource: &str) -> Self {
         let is_said = scheme.is_websocket() && resource != "/";
         let resource = if is_said { resource.to_owned() } else { String::new() };
@@ -194,14 +195,18 @@ impl Address {
         if matches!(self.scheme, Scheme::Unix | Scheme::Fd) {
             let text = match self.scheme {
                 Scheme::Fd => {
-                    format!("'{self}' is a socket that a service manager passes to a server")
+                    format!(
+                        "'{self}' is a socket that a service manager passes to a server: write \
+                     HOST:PORT or unix:PATH"
+                    )
                 }
                 _ => format!("'{self}' is a path and has no socket address"),
             };
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
         let mut found: Vec<SocketAddr> = Vec::new();
-        for address in look_up(&self.host, self.port).await? {
+        let found_by_system = look_up(&self.host, self.port).await;
+        for address in found_by_system.map_err(|error| unresolved(&error))? {
             if !found.contains(&address) {
                 found.push(address);
             }
@@ -212,6 +217,18 @@ impl Address {
         }
         Ok(found)
     }
+}
+
+/// Returns the error of the system's resolver as one sentence, with a remedy.
+#[must_use]
+pub fn unresolved(error: &io::Error) -> io::Error {
+    let text = error.to_string();
+    // The prefix of the standard library repeats the sentence.
+    let reason = text.strip_prefix("failed to lookup address information: ").unwrap_or(&text);
+    let sentence = format!(
+        "the host name cannot be resolved ({reason}): check the name, or use an IP address"
+    );
+    io::Error::new(error.kind(), sentence)
 }
 
 /// Resolves `host` on a separate thread, because the system's resolver blocks. The thread has ended
@@ -227,7 +244,7 @@ async fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
         // An error means that the caller has stopped waiting.
         let _ = answer.send(found);
     };
-    // A separate thread, because the runtime panics if it cannot start one of its own.
+    // This starts its own thread, because the runtime panics if it cannot start one.
     let thread = std::thread::Builder::new().name("resolver".to_owned()).spawn(look_up);
     let no_thread = |error| {
         io::Error::new(
@@ -418,7 +435,7 @@ mod tests {
         }
     }
 
-    /// Issue 11, item 2: the address that the system bound decides, in any of its forms.
+    /// Issue 11, item 2: a loopback address is recognized in all of its forms.
     #[test]
     fn regression_a_loopback_address_is_known_in_every_form() {
         for near in ["127.0.0.1", "127.1.2.3", "::1", "::ffff:127.0.0.1"] {

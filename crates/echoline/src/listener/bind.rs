@@ -18,7 +18,7 @@ use super::socket_folder::SocketFolder;
 use super::unix::{FileOwner, UnixSocket};
 use crate::transport::steps::Transport;
 
-/// Keep-alive: a peer whose host or network has failed is detected after two minutes.
+/// The keep-alive settings. A peer whose host or network has failed is detected after two minutes.
 const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
     .with_time(Duration::from_secs(60))
     .with_interval(Duration::from_secs(10))
@@ -44,7 +44,7 @@ const USER_TIMEOUT_MAX: Duration = Duration::from_millis(i32::MAX as u64);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerOptions {
-    /// Maximum number of connections that the system queues until they are accepted. The system
+    /// The maximum number of connections that the system queues until they are accepted. The system
     /// caps it at `net.core.somaxconn`. Default 1,024, as in memcached.
     pub backlog: u32,
     /// `SO_REUSEADDR`: bind although connections of a former server are in TIME_WAIT. Default
@@ -58,14 +58,14 @@ pub struct ListenerOptions {
     /// `0.0.0.0` can be bound at the same time. The setting of the system (`bindv6only`) has no
     /// effect. Default `false`. Has no effect on other addresses, and on datagrams.
     pub dual_stack: bool,
-    /// `TCP_USER_TIMEOUT`: how long sent bytes may stay unacknowledged before the system ends the
-    /// connection; `None` leaves it to the system. Default 30 s.
+    /// `TCP_USER_TIMEOUT`: the time for which sent bytes may stay unacknowledged before the system
+    /// ends the connection. `None` keeps the system's default. Default 30 s.
     pub unacknowledged_timeout: Option<Duration>,
     /// The permissions of a Unix socket's file, independent of the umask. A client needs the write
     /// bit to connect. At most 0o777. Default 0o600: only the user of this process.
     pub unix_mode: u32,
-    /// The group, by number, of the file of a Unix socket; `None` leaves that of the process.
-    /// Only root may name a group that its user is not in. Default `None`.
+    /// The group id of the file of a Unix socket; `None` keeps the group of the process. Only root
+    /// can set a group that the user of the process is not in. Default `None`.
     pub unix_group: Option<u32>,
     /// The owner of the file of a Unix socket, if the process runs as root and changes to this user
     /// after it has bound its addresses. The file is created with the rights of this user. In a
@@ -132,8 +132,8 @@ impl Listener {
     /// Binds all socket addresses of `address`, or none. A name may have an IPv4 and an IPv6
     /// address. With port 0 all of them get the same free port.
     ///
-    /// A `tls://`, `ws://` or `wss://` address needs a [`transport`](Self::transport) that speaks
-    /// it before it is served. Cancel safe.
+    /// Before a `tls://`, `ws://` or `wss://` address is served, its listener needs a
+    /// [`transport`](Self::transport) for the protocol. Cancel safe.
     ///
     /// # Errors
     /// One sentence with the address and the reason. An address family that the host does not
@@ -171,7 +171,8 @@ impl Listener {
         Self::bind(address, &ListenerOptions::default()).await
     }
 
-    /// Refuses a listener whose scheme asks for a protocol that its transport does not speak.
+    /// Returns an error if the listener's scheme requires a protocol that its transport does not
+    /// speak.
     pub(crate) fn check_transport(&self) -> io::Result<()> {
         let Some(missing) = self.transport.missing(self.scheme) else { return Ok(()) };
         let text = format!("its transport has no {missing}: {}", how_to_serve(missing));
@@ -205,8 +206,8 @@ impl Listener {
     /// Returns the socket address that was bound, with the actual port if port 0 was requested.
     ///
     /// # Errors
-    /// [`io::ErrorKind::Unsupported`] for a Unix socket, which has a path:
-    /// [`address`](Self::address) tells it.
+    /// [`io::ErrorKind::Unsupported`] for a Unix socket, which has a path instead: use
+    /// [`address`](Self::address).
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         match &self.socket {
             ListenerSocket::Tcp(socket) => socket.local_addr(),
@@ -226,7 +227,7 @@ impl Listener {
         }
     }
 
-    /// Returns the address to which clients connect, with the port that was really bound.
+    /// Returns the address to which clients connect, with the bound port.
     ///
     /// # Errors
     /// The error of the system, which is not expected.
@@ -288,9 +289,9 @@ impl Listener {
         Ok(Self::new(ListenerSocket::Tcp(listen(socket, options)?), scheme))
     }
 
-    /// Duplicates the socket for another process that takes it over with
-    /// [`inherit`](Self::inherit). Also returns the process that removes the socket's file. After
-    /// [`retire`] no queued connection is lost.
+    /// Duplicates the socket for another process, which takes it over with
+    /// [`inherit`](Self::inherit). Also returns the owner of the socket's file, who removes it.
+    /// Call [`retire`] on this server afterwards, so that no queued connection is lost.
     ///
     /// [`retire`]: crate::Shutdown::retire
     ///
@@ -303,8 +304,8 @@ impl Listener {
         }
     }
 
-    /// Closes the socket. The file of a Unix socket stays for another process that listens there
-    /// too.
+    /// Closes the socket. The file of a Unix socket stays, because another process listens on the
+    /// same socket.
     pub fn leave(self) {
         if let ListenerSocket::Unix(socket) = self.socket {
             socket.leave();
@@ -366,7 +367,7 @@ impl Listener {
         Ok(resolved)
     }
 
-    /// Checks whether a server that runs as root would listen on the Unix socket at `path`.
+    /// Checks the folder of the Unix socket at `path`, which a server that runs as root may refuse.
     ///
     /// # Errors
     /// If another user can replace files in its directory.
@@ -375,7 +376,7 @@ impl Listener {
         if FileUser::present() != 0 {
             return Ok(());
         }
-        // The next check reports a missing directory.
+        // A missing directory is no error here, because the next check reports it.
         SocketFolder::open(path).map_or(Ok(()), |folder| folder.refuse_exposed())
     }
 }

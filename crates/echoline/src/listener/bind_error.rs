@@ -5,8 +5,8 @@ use std::io;
 use super::address::{Address, Scheme};
 use crate::transport::steps::Protocol;
 
-/// Returns the call to use instead, for a scheme that has no connections to accept; `None` for the
-/// others.
+/// Returns the function to use instead, for a scheme whose sockets accept no connections; `None`
+/// for other schemes.
 pub(crate) fn remedy_for_no_stream(scheme: Scheme) -> Option<&'static str> {
     match scheme {
         Scheme::Udp => Some(
@@ -21,7 +21,7 @@ pub(crate) fn remedy_for_no_stream(scheme: Scheme) -> Option<&'static str> {
     }
 }
 
-/// Returns the way to add the protocol that a listener's scheme asks for.
+/// Returns the text that explains how to add the protocol `missing` to a listener.
 pub(crate) fn how_to_serve(missing: Protocol) -> &'static str {
     match missing {
         Protocol::Tls => {

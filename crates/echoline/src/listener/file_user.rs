@@ -29,12 +29,12 @@ impl FileUser {
         }
     }
 
-    /// Runs `work` with only the file access rights of this user. They apply to the calling thread;
-    /// the supplementary groups apply to all threads.
+    /// Runs `work` with only the file access rights of this user. The user and the group change
+    /// only for the calling thread, but the supplementary groups change for all threads.
     ///
     /// # Errors
-    /// Those of `work`, or an error if the process cannot take these rights or restore its own. It
-    /// must run as root.
+    /// The errors of `work`, or an error if the process cannot switch to this user or back. The
+    /// process must run as root.
     #[doc(hidden)]
     pub fn act<T, E: From<io::Error>>(&self, work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
         let before = getgroups().map_err(io::Error::from)?;
@@ -52,7 +52,8 @@ impl FileUser {
 fn take(user: u32, group: u32) -> io::Result<()> {
     setfsgid(Gid::from_raw(group));
     setfsuid(Uid::from_raw(user));
-    // Both calls report no error: they return the value before, and refuse a value of -1.
+    // These calls report no errors. They return the previous value, and the value -1 changes
+    // nothing.
     let now = (FileUser::present(), setfsgid(Gid::from_raw(u32::MAX)).as_raw());
     if now == (user, group) {
         return Ok(());

@@ -1,5 +1,5 @@
-//! The file of a Unix socket: created with its mode by one server at a time, and removed at the
-//! end.
+//! Creates and removes the file of a Unix socket. Only one server at a time creates a file in a
+//! directory.
 
 use std::fs::{self, File};
 use std::io;
@@ -18,28 +18,29 @@ use super::file_user::FileUser;
 use super::socket_folder::{FolderLock, SocketFolder};
 use echoline_base::file_access::identity;
 
-/// Maximum wait of a starting server for another one in the same directory, which takes about a
-/// millisecond.
+/// The maximum wait of a starting server for another one that starts in the same directory. A start
+/// takes about a millisecond.
 const BIND_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Maximum wait of a stopping server for that lock. After it the file is left behind.
+/// The maximum wait of a stopping server for the lock of the directory. After this time, the server
+/// leaves its file behind.
 const REMOVE_PATIENCE: Duration = Duration::from_millis(20);
 
 /// The permissions, the owner and the group of the file of a Unix socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FileRights {
-    /// Permission bits, at most 0o777. A client needs the write bit to connect.
+    /// The permission bits, at most 0o777. A client needs write permission to connect.
     pub(crate) mode: u32,
     /// The group of the file; `None` keeps the default group.
     pub(crate) group: Option<u32>,
-    /// The owner, if a root process creates the file; `None` leaves the user of the process.
+    /// The owner, if the process runs as root; `None` keeps the user of the process.
     pub(crate) user: Option<FileUser>,
 }
 
 /// The name to which a Unix socket was bound. Its file is removed when this value is dropped.
 #[derive(Debug)]
 pub(crate) struct SocketFile {
-    /// The path as it was typed. A name that begins with `@` is abstract and has no file.
+    /// The path as the user typed it. A name that begins with `@` is abstract and has no file.
     path: String,
     /// The file to remove, if there is one.
     ours: Option<OurFile>,
@@ -49,7 +50,7 @@ pub(crate) struct SocketFile {
 #[derive(Debug)]
 struct OurFile {
     folder: SocketFolder,
-    /// Device and inode.
+    /// The device and the inode of the file.
     identity: (u64, u64),
 }
 
@@ -60,7 +61,7 @@ impl SocketFile {
     }
 
     /// Returns the file that a predecessor created at `path`. If this process runs as root, it sets
-    /// the owner that `rights` name, which the predecessor may have set already.
+    /// the owner in `rights`, unless the predecessor has already set it.
     ///
     /// # Errors
     /// If another user can replace the file whose owner is set.
@@ -113,14 +114,14 @@ impl Drop for SocketFile {
     }
 }
 
-/// Binds a socket to a file and makes it listen, under the lock of the directory: two servers that
-/// start at once on one path cannot mistake each other's new socket for a stale one. A stale file
-/// (its server was killed) is replaced. A socket with a running server, and any other file, is left
-/// unchanged.
+/// Binds a socket to a file and makes it listen. This happens under the lock of the directory, so
+/// that two servers that start at the same time on one path cannot mistake each other's new socket
+/// for a stale one. A stale file, whose server was killed, is replaced. A socket with a running
+/// server, and any other file, is left unchanged.
 ///
 /// A root process creates the file with the rights of the later owner. In a directory that this
-/// user may not write, root creates the file itself and changes the owner, if no other user can
-/// replace files there: such a user could substitute another file, or a link to one.
+/// user may not write, root creates the file itself and changes its owner. It does so only if no
+/// other user can replace files there, because such a user could substitute another file or a link.
 ///
 /// # Errors
 /// [`io::ErrorKind::AddrInUse`] if the path is served, or an error of the system.
@@ -144,12 +145,13 @@ pub(crate) fn bind(
     made?.listen(path, rights, backlog)
 }
 
-/// Users who may be able to replace files in the folder of a socket that is bound.
+/// The users who may be able to replace files in the folder of a new socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum FolderOwners {
-    /// Only root, because another user could make root change the owner or the mode of any file.
+    /// Only root is trusted. Another user could make this process change the owner or the mode of
+    /// any file.
     OnlyRoot,
-    /// Any user: the process has no rights that such a user could misuse.
+    /// Every user is trusted, because the process has no rights that another user could misuse.
     Folder,
 }
 
@@ -172,8 +174,9 @@ impl NewSocket {
         let lock = folder.lock(BIND_PATIENCE)?;
         folder.remove_stale()?;
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-        // Linux creates the file with the mode of the socket minus the umask. So the umask, which
-        // all threads share, need not change. The owner and the group are set before the mode.
+        // Linux creates the file with the mode of the socket, reduced by the umask. So the umask,
+        // which all threads share, need not be changed. The owner and the group are set before the
+        // final mode.
         let is_given = rights.group.is_some() || rights.new_owner().is_some();
         let first = if is_given { rights.mode & 0o700 } else { rights.mode };
         fchmod(&socket, Mode::from_bits_truncate(first))?;
@@ -199,7 +202,8 @@ impl NewSocket {
         let ours = Some(OurFile::new(folder, &file)?);
         let socket_file = SocketFile { path: path.to_owned(), ours };
         let made = rights.give(&file).and_then(|()| socket.listen(backlog));
-        // If that failed, `socket_file` removes the new file, and takes the lock itself to do so.
+        // If listening failed, dropping `socket_file` removes the new file. It takes the lock
+        // itself, so the lock is released first.
         drop(lock);
         made.map(|()| (socket, socket_file))
     }
@@ -211,8 +215,8 @@ impl FileRights {
         self.user.as_ref().filter(|_| Uid::effective().is_root())
     }
 
-    /// Sets the owner and the group of the file, and the mode bits that the umask removed. `file`
-    /// is open, so that its path cannot be redirected to another file.
+    /// Sets the owner and the group of the file, and the mode bits that the umask removed. It uses
+    /// the open `file` and not its path, which could be redirected to another file.
     fn give(&self, file: &File) -> io::Result<()> {
         let user = self.new_owner().map(|user| user.user);
         let group = self.group.or(self.new_owner().map(|user| user.group));
@@ -287,8 +291,8 @@ pub(crate) mod tests {
         }
     }
 
-    /// Issue 11, item 5: the file has its mode whatever the umask, and the umask stays as it is
-    /// while other threads make files.
+    /// Issue 11, item 5: the umask does not affect the mode of the socket file. The umask itself
+    /// does not change, so files of other threads are not affected.
     #[test]
     fn regression_the_umask_of_the_process_stays_as_it_is() {
         let umask = || {
@@ -316,7 +320,8 @@ pub(crate) mod tests {
         assert_eq!(watching.join().unwrap().into_iter().collect::<Vec<_>>(), [before]);
     }
 
-    /// Issue 11, item 5: no symbolic link is followed, and the file it names keeps its mode.
+    /// Issue 11, item 5: a symbolic link is not followed, and the mode of its target does not
+    /// change.
     #[test]
     fn regression_a_symbolic_link_is_not_followed() {
         let (folder, path) = folder();
@@ -361,7 +366,7 @@ pub(crate) mod tests {
         assert!(!fs::exists(&path).unwrap(), "a file is left behind");
     }
 
-    /// Binds as a user who may not choose any group. This thread keeps that user afterwards.
+    /// Binds as a user who cannot set an arbitrary group. This thread keeps the user afterwards.
     fn bind_without_rights(path: &str, rights: &FileRights) -> io::Result<()> {
         let folder = Path::new(path).parent().unwrap();
         fs::set_permissions(folder, fs::Permissions::from_mode(0o777))?;
@@ -411,8 +416,8 @@ pub(crate) mod tests {
         assert_eq!(owner(&path), (USER, 12_345, 0o620));
         assert_eq!((FileUser::present(), nix::unistd::getgroups().unwrap()), (0, groups));
         drop(bound);
-        // The path leads to a directory that the user may not write, as a symbolic link of that
-        // user might.
+        // The path leads to a directory that the user may not write. A symbolic link of that user
+        // could lead there.
         let (precious, _) = self::folder();
         fs::set_permissions(precious.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let link = folder.path().join("link");
@@ -457,8 +462,8 @@ pub(crate) mod tests {
         bind(&path, &rights(0o666), 8).unwrap();
     }
 
-    /// Issue 12, item 1: a file of root that an upgrade takes over gets its owner under the same
-    /// conditions.
+    /// Issue 12, item 1: an upgrade sets the owner of an inherited socket file only under the same
+    /// conditions as a start.
     #[test]
     fn attack_an_upgrade_gives_no_file_away_in_a_folder_of_others() {
         if !is_root() {
@@ -472,7 +477,7 @@ pub(crate) mod tests {
         assert_eq!(owner(&path).0, 0);
         std::os::unix::fs::chown(folder.path(), Some(0), None).unwrap();
         drop(SocketFile::take_over(&path, &for_user(0o600)).unwrap());
-        assert!(!fs::exists(&path).unwrap(), "it was taken over, and went with its value");
+        assert!(!fs::exists(&path).unwrap(), "dropping the value removes the file");
         drop(served);
     }
 }

@@ -37,7 +37,8 @@ impl SocketFolder {
         Ok(Self { folder, name })
     }
 
-    /// Returns a handle of the file itself, or of the symbolic link that is there.
+    /// Returns a handle of the file. If a symbolic link has its name, the handle is that of the
+    /// link itself.
     pub(crate) fn file(&self) -> io::Result<File> {
         let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         Ok(openat(&self.folder, self.name.as_os_str(), flags, Mode::empty())?.into())
@@ -47,7 +48,7 @@ impl SocketFolder {
         Ok(unlinkat(&self.folder, self.name.as_os_str(), UnlinkatFlags::NoRemoveDir)?)
     }
 
-    /// Refuses a folder in which a user other than root can replace files.
+    /// Returns an error if a user other than root can replace files in the folder.
     pub(crate) fn refuse_exposed(&self) -> io::Result<()> {
         let Some(exposed) = exposed_folder(&self.folder, 0, Sticky::Safe)? else { return Ok(()) };
         let text = format!(
@@ -64,12 +65,13 @@ impl SocketFolder {
             let text = "a file of that name exists, and it is not a socket";
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
         }
-        // Does not wait: if the server's queue is full, connect(2) fails with EAGAIN.
+        // connect(2) does not wait here: if the server's queue is full, it fails with EAGAIN.
         let probe = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
         let itself = SockAddr::unix(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
         match probe.connect(&itself) {
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => self.remove(),
-            // A server is running, even if this process may not connect to it.
+            // Any other result means that a server is running, even if this process may not connect
+            // to it.
             _ => Err(io::Error::from_raw_os_error(libc::EADDRINUSE)),
         }
     }

@@ -28,9 +28,10 @@ pub(crate) struct UnixAcceptor {
 /// The owner of a Unix socket's file, which removes it at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileOwner {
-    /// This server.
+    /// This server removes the file.
     Us,
-    /// Another process, such as the service manager that created it; or there is no file.
+    /// Another process removes the file, for example the service manager that created it. This
+    /// value is also used if there is no file.
     Somebody,
 }
 
@@ -86,7 +87,7 @@ impl UnixSocket {
         self.file.address()
     }
 
-    /// Closes this end, and leaves the file to another process that listens there too.
+    /// Closes this socket and keeps its file, because another process uses it too.
     pub(crate) fn leave(mut self) {
         self.file.leave();
     }
@@ -96,7 +97,7 @@ impl UnixSocket {
         Ok(UnixAcceptor { socket, file: self.file })
     }
 
-    /// Accepts without the runtime.
+    /// Accepts a connection without waiting for the runtime.
     pub(crate) fn accept(&self) -> io::Result<tokio::net::UnixStream> {
         let (stream, _) = self.socket.accept()?;
         stream.set_nonblocking(true)?;
@@ -113,7 +114,7 @@ impl UnixAcceptor {
         Poll::Ready(Ok(stream))
     }
 
-    /// Closes this end, and leaves the file to another process that listens there too.
+    /// Closes this socket and keeps its file, because another process uses it too.
     pub(crate) fn leave(mut self) {
         self.file.leave();
     }
@@ -123,7 +124,7 @@ impl UnixAcceptor {
     }
 }
 
-/// Returns the backlog as listen(2) takes it.
+/// Returns the backlog as a number for listen(2).
 fn queue(backlog: u32) -> i32 {
     i32::try_from(backlog).unwrap_or(i32::MAX)
 }

@@ -42,20 +42,21 @@ impl Observer {
 /// the same handle.
 #[derive(Clone, Debug, Default)]
 pub struct LivenessProbe {
-    /// Set once the server serves.
+    /// The runtimes of the worker threads; set when the server begins to serve.
     workers: Arc<OnceLock<Vec<Handle>>>,
 }
 
 impl LivenessProbe {
-    /// Waits until each serving thread has run a new task, which takes about as long as a
-    /// connection there waits for its turn. If a handler blocks its thread, it never completes, so
-    /// await it with a time-out. Before the server serves, it completes at once. Cancel safe.
+    /// Waits until each worker thread has run a new task. This takes about as long as a connection
+    /// of that thread waits for its turn. If a handler blocks its thread, this never completes, so
+    /// use a time-out. Before the server serves, this completes at once. Cancel safe.
     pub async fn check(&self) {
         let beats = self.workers.get().into_iter().flatten().map(|worker| worker.spawn(async {}));
-        // Collected first, so that all threads are probed at the same time.
+        // All tasks are spawned before the first is awaited, so that all threads are probed at the
+        // same time.
         let beats: Vec<_> = beats.collect();
         for check in beats {
-            // An error means that the server has ended meanwhile, which other code reports.
+            // An error means that the server has ended. Other code reports that.
             let _ = check.await;
         }
     }

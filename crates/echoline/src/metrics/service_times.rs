@@ -3,15 +3,15 @@
 
 use std::time::Duration;
 
-/// The bucket bounds within a decade; each is at most a third above the previous one.
+/// The bucket bounds within a decade. Each bound is at most a third above the previous one.
 const STEPS: [u64; 10] = [10, 12, 15, 20, 25, 30, 40, 50, 60, 80];
 
 /// The number of decades, from 1 µs to 8 s. No service over a socket is faster than 1 µs.
 const DECADES: usize = 7;
 const FIRST_STEP_NANOS: u64 = 100;
 
-/// Bounds, in nanoseconds, of all buckets but the last, which has none. A bound belongs to the
-/// bucket below it.
+/// The upper bounds of the buckets in nanoseconds. A sample that equals a bound counts in the
+/// bucket below it. The last bucket has no bound.
 const BOUNDS: [u64; STEPS.len() * DECADES] = bounds();
 
 const BUCKETS: usize = BOUNDS.len() + 1;
@@ -112,9 +112,9 @@ impl ServiceTimes {
         Duration::from_nanos(self.sum_nanos)
     }
 
-    /// Returns the time that a share of the samples, from 0 to 1, did not exceed; `None` without
-    /// samples. Between two bounds the result is interpolated linearly; a time over 8 s counts as 8
-    /// s.
+    /// Returns the time that the given share of the samples, from 0 to 1, did not exceed; `None`
+    /// without samples. Between two bounds the result is interpolated linearly. A time over 8 s
+    /// counts as 8 s.
     #[must_use]
     pub fn percentile(&self, share: f64) -> Option<Duration> {
         let count = self.count();

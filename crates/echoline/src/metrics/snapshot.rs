@@ -10,21 +10,21 @@ use crate::server::shutdown::Phase;
 /// The state of a server at one moment; see
 /// [`Observer::snapshot`](crate::metrics::Observer::snapshot).
 ///
-/// The numbers are read one after the other while the server works, so they may be some
-/// microseconds apart; each of them is exact.
+/// The numbers are read one after the other while the server works. So they may be some
+/// microseconds apart, but each of them is exact.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    /// The phase of the server's life; `None` before it serves.
+    /// The phase of the server; `None` before it serves.
     pub phase: Option<Phase>,
-    /// Connections accepted so far, including refused ones.
+    /// The number of connections accepted so far, including refused ones.
     pub accepted: u64,
-    /// Connections that are open now, lingering ones too.
+    /// The number of open connections, including those that linger.
     pub open: usize,
     /// The number of ended connections for each close reason, including refused ones.
     pub ends: BTreeMap<Closed, u64>,
     /// The limits of new connections.
     pub limits: Limits,
-    /// Every worker, in the order of their start.
+    /// The state of each worker, in the order in which the workers started.
     pub workers: Vec<WorkerState>,
     /// The thread or task whose panic ends the server; `None` while all of them work.
     pub failure: Option<String>,
@@ -33,26 +33,27 @@ pub struct Snapshot {
 /// The state of one worker at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WorkerState {
-    /// Connections that are open on it.
+    /// The number of open connections of this worker.
     pub connections: usize,
-    /// Traffic of the open and the closed connections of this worker.
+    /// The traffic of the open and the closed connections of this worker.
     pub traffic: Traffic,
-    /// The time this worker was busy since its start, without waits.
+    /// The time for which this worker was busy since its start, without waits.
     pub busy: Duration,
 }
 
-/// Traffic of connections since the server began.
+/// The traffic of connections since the server began.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
-    /// Bytes that were read.
+    /// The number of bytes that were read.
     pub received: u64,
-    /// Bytes that the system has taken to send.
+    /// The number of bytes that the system has accepted for sending.
     pub sent: u64,
-    /// Lines, or other units that a handler requested and received; in a raw echo, reads.
+    /// The number of lines, or other units of input, that handlers have received. In a raw echo it
+    /// is the number of reads.
     pub messages: u64,
-    /// Duration of the turns that read something, from the wake-up until all answers are written.
-    /// After each snapshot the next 500 turns of each worker are all timed, then a random one in
-    /// sixteen.
+    /// The duration of turns, from the wake-up of a connection's task until all answers are
+    /// written. Only turns that read something count. After each snapshot, all of the next 500
+    /// turns of each worker are timed, and then a random one in sixteen.
     pub service: ServiceTimes,
 }
 

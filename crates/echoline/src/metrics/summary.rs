@@ -1,5 +1,5 @@
-//! The summary of a connection that has ended, for an access log. The counts exist only if a server
-//! has a hook for them, or logs at debug level.
+//! The summary of a connection that has ended, for an access log. Connections are counted only if
+//! the server has a hook for summaries, or logs at level debug.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -22,17 +22,17 @@ use crate::transport::origin::Origin;
 pub struct ConnectionSummary {
     /// The origin of the connection. Its number is 0 if the connection was refused.
     pub origin: Origin,
-    /// The time that it was open.
+    /// The time for which the connection was open.
     pub duration: Duration,
-    /// Bytes that the peer sent.
+    /// The number of bytes that the peer sent.
     pub bytes_received: u64,
-    /// Line feeds among them.
+    /// The number of line feeds in these bytes.
     pub lines_received: u64,
-    /// Bytes that the system accepted for sending.
+    /// The number of bytes that the system accepted for sending.
     pub bytes_sent: u64,
-    /// Line feeds among them.
+    /// The number of line feeds in these bytes.
     pub lines_sent: u64,
-    /// The reason of its end.
+    /// The close reason.
     pub closed: Closed,
 }
 
@@ -67,10 +67,10 @@ impl<T: ?Sized> fmt::Debug for Hook<T> {
     }
 }
 
-/// Called with the summary of each connection that has ended.
+/// A hook that is called with the summary of each connection that has ended.
 pub(crate) type ClosedHook = Hook<dyn Fn(ConnectionSummary) + Send + Sync>;
 
-/// Called with each line that was received.
+/// A hook that is called with each received line.
 pub(crate) type LineHook = Hook<dyn Fn(ReceivedLine<'_>) + Send + Sync>;
 
 /// The counts of one connection.
@@ -94,6 +94,7 @@ pub(crate) struct Amount {
 
 impl Amount {
     /// Creates an amount of zero.
+    #[inline]
     pub(crate) fn new(counts_lines: bool) -> Self {
         Self { counts_lines, ..Self::default() }
     }
@@ -153,7 +154,7 @@ impl ConnectionCounters {
 }
 
 impl ConnectionSummary {
-    /// Creates the summary of a connection that ended at once.
+    /// Creates the summary of a connection that was refused, without duration and traffic.
     pub fn of(origin: Origin, closed: Closed) -> Self {
         Self {
             origin,

@@ -1,8 +1,8 @@
 //! Counters of one worker's connections, for the observers of a server.
 //!
-//! Each worker has its own counters, so that no two cores write to one cache line. Adding is a
-//! relaxed atomic operation and takes about 5 ns. A message needs three of them, in a total of
-//! about 3 µs. Reading the clock costs more, so only some turns are timed.
+//! Each worker has its own counters, so that two cores never write to the same cache line. Adding
+//! is a relaxed atomic operation and takes about 5 ns. A message needs three of them, and takes
+//! about 3 µs in total. Reading the clock costs more, so only some turns are timed.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -18,19 +18,20 @@ use crate::connection::buffers;
 /// select the same connection each time.
 const TIMED_ONE_IN: u32 = 16;
 
-/// The number of turns that are all timed at first and after each snapshot, so that a few messages
-/// a second are enough to measure their duration.
+/// The number of turns that are timed without exception, at first and after each snapshot. So the
+/// duration is measured even if only a few messages arrive per second.
 const TIMED_AFTER_LOOK: u32 = 500;
 
 /// The counters of one worker.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(crate) struct WorkerStats {
-    /// Open connections of this worker; a new connection goes to the worker with the fewest.
+    /// The number of open connections of this worker. A new connection goes to the worker with the
+    /// fewest.
     pub(crate) open: AtomicUsize,
-    /// The thread of this worker has panicked.
+    /// Whether the thread of this worker has panicked.
     lost: AtomicBool,
-    /// `None` if the server has no observer; then nothing else is counted or timed.
+    /// `None` if the server has no observer. Then only `open` is counted, and nothing is timed.
     worker_counters: Option<Box<WorkerCounters>>,
 }
 
@@ -38,14 +39,15 @@ pub(crate) struct WorkerStats {
 /// name.
 #[derive(Debug, Default)]
 pub(crate) struct WorkerCounters {
-    /// Bytes that were read.
+    /// The number of bytes that were read.
     pub(crate) received: Counter,
-    /// Bytes that the system has taken to send.
+    /// The number of bytes that the system has accepted for sending.
     pub(crate) sent: Counter,
-    /// Lines, or other units that a handler requested and received; in a raw echo, reads.
+    /// The number of lines, or other units of input, that handlers have received. In a raw echo it
+    /// is the number of reads.
     pub(crate) messages: Counter,
     service: TimedTurns,
-    /// Turns that are still timed unconditionally.
+    /// The number of turns that will still be timed without exception.
     to_be_timed: AtomicU32,
 }
 
@@ -86,7 +88,7 @@ impl WorkerStats {
         Self { open: AtomicUsize::new(0), lost: AtomicBool::new(false), worker_counters }
     }
 
-    /// Notes that the worker's thread has panicked.
+    /// Records that the worker's thread has panicked.
     pub(crate) fn note_lost(&self) {
         self.lost.store(true, Ordering::Relaxed);
     }
@@ -114,7 +116,7 @@ impl WorkerStats {
         }
     }
 
-    /// Returns the counts so far. Each call makes the next turns timed.
+    /// Returns the counts so far. After each call, the next turns are all timed.
     pub(crate) fn state(&self) -> WorkerState {
         let connections = self.open.load(Ordering::Relaxed);
         let traffic = self.worker_counters().map(WorkerCounters::traffic).unwrap_or_default();
@@ -127,7 +129,8 @@ impl WorkerCounters {
     fn is_due(&self) -> bool {
         let left = self.to_be_timed.load(Ordering::Relaxed);
         if left > 0 {
-            // A concurrent snapshot may be overwritten; the next one resets the counter again.
+            // This may overwrite the reset by a concurrent snapshot. The next snapshot resets the
+            // counter again.
             self.to_be_timed.store(left - 1, Ordering::Relaxed);
         }
         left > 0
@@ -136,7 +139,8 @@ impl WorkerCounters {
     fn time<T>(&self, turn: impl FnOnce() -> T) -> T {
         let (reads, start) = (buffers::activity(), Instant::now());
         let result = turn();
-        // A turn without a read had another cause: a deadline, a slow reader.
+        // A turn without a read had another cause, such as a deadline or a slow reader, and is not
+        // counted.
         if buffers::activity() != reads {
             let nanos = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
             self.service.counts[bucket(nanos)].add(1);
@@ -201,7 +205,7 @@ mod tests {
         let timed = stats.state().traffic.service.count();
         assert!((800..1200).contains(&timed), "{timed}");
         (0..500).for_each(|_| stats.time(buffers::note_activity));
-        assert_eq!(stats.state().traffic.service.count(), timed + 500, "those after a look");
+        assert_eq!(stats.state().traffic.service.count(), timed + 500, "turns after a snapshot");
     }
 
     #[test]

@@ -69,7 +69,7 @@ impl ServerInner {
         if self.shutdown.phase() == Phase::Retiring {
             return acceptor.leave();
         }
-        // Bounded, so that a flood of connections cannot prolong the drain.
+        // The number is bounded, so that a flood of connections cannot prolong the drain.
         let most = self.live.config().limits.max_connections.saturating_add(ACCEPT_BATCH);
         for queued in acceptor.drain_queue(accept_errors.reserve, accept_errors.words).take(most) {
             match queued {
@@ -81,7 +81,7 @@ impl ServerInner {
         }
     }
 
-    /// Serves the queued connections. Returns how long to pause accepting, if at all.
+    /// Serves the queued connections. Returns the time for which accepting must pause, if any.
     fn accept_batch<H, F, E>(
         &self,
         first: AcceptOutcome,
@@ -160,8 +160,8 @@ impl ServerInner {
             Err(closed) => return Err(self.refuse(stream, &origin, context, closed)),
         };
         tracing::debug!(slot = slot.number(), peer = %PeerDisplay(peer), "connected");
-        // Decided in the order of acceptance, so that each connection has the same faults in every
-        // run.
+        // The faults are chosen in the order of acceptance, so that each connection has the same
+        // faults in every run.
         let planned = context.faults.as_ref().map(Faults::next_connection);
         let _entered = worker.enter();
         let mut stream = match worker.adopt(stream) {

@@ -1,4 +1,5 @@
-//! The rate limit of connections: whether a source may open one more, and the refusal message.
+//! The rate limit of connections: decides whether a source may open one more, and sends the
+//! refusal.
 
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use crate::transport::origin::Origin;
 use crate::transport::steps::Transport;
 use crate::transport::stream::Stream;
 
-/// The rates of connections of a server; without [`Sources`] there are none.
+/// The rate limits of a server's connections. Without [`Sources`] there are no limits.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Admission {
     sources: Option<Arc<Sources>>,
@@ -33,8 +34,8 @@ impl Admission {
         }
     }
 
-    /// Does the same as `take`, after a trusted proxy has named the client. A connection of the
-    /// proxy itself, such as a health check, has no limit.
+    /// Works like `take`, after a trusted proxy has named the client. A connection of the proxy
+    /// itself, such as a health check, has no limit.
     pub(crate) fn take_proxied(&self, origin: &Origin) -> Result<(), SourceRefusal> {
         match origin.source {
             Some(_) => self.take(origin),
@@ -57,7 +58,8 @@ pub(crate) fn refuse(
     end(refusal, stream, words, config);
 }
 
-/// Ends a connection whose client, named by a proxy, is refused. It already has a slot.
+/// Ends a connection whose client, which a proxy has named, is refused. The connection already has
+/// a slot.
 pub(crate) fn refuse_proxied(
     refusal: SourceRefusal,
     stream: Stream,

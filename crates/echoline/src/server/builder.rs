@@ -33,7 +33,7 @@ use crate::metrics::worker_stats::Metering;
 use crate::sources::Sources;
 use crate::transport::fault::Faults;
 
-/// A server that is bound and not yet serving, like the result of asyncio's `start_server`.
+/// A server that is bound but does not serve yet.
 ///
 /// ```no_run
 /// use echoline::{Closed, Connection, Limits, Server};
@@ -86,9 +86,9 @@ impl Server {
     /// ```
     ///
     /// # Errors
-    /// One sentence about an invalid address, or the reason for which it cannot be bound. A scheme
-    /// that needs more than a socket (`tls://`, `ws://`, `wss://`) is an error: [`Listener::bind`]
-    /// with [`Listener::transport`] serves those.
+    /// One sentence about an invalid address, or about the reason why it cannot be bound. A scheme
+    /// that needs more than a socket (`tls://`, `ws://`, `wss://`) is an error. Use
+    /// [`Listener::bind`] with [`Listener::transport`] for these schemes.
     #[doc(alias = "start_server")]
     #[doc(alias = "listen")]
     pub async fn bind<A>(address: A) -> io::Result<Self>
@@ -160,8 +160,8 @@ impl Server {
     }
 
     /// Makes the workers poll for `length` after each read before they sleep. With few connections
-    /// this saves a third of the latency, but the workers keep their cores busy all the time. Needs
-    /// [`workers`](Self::workers); harmful if the clients share the cores.
+    /// this saves a third of the latency, but the workers use their cores all the time. It requires
+    /// [`workers`](Self::workers). It is harmful if the clients run on the same cores.
     #[must_use]
     pub fn busy_poll(mut self, length: Duration) -> Self {
         self.busy_poll = Some(length);
@@ -198,9 +198,9 @@ impl Server {
         self
     }
 
-    /// Calls `hook` with the summary of each connection, served or refused, once it has ended. It
-    /// is called on the thread that served the connection, so it must not block. A panic of the
-    /// hook is logged. Counting costs each connection about 80 bytes.
+    /// Calls `hook` with the summary of each connection, served or refused, once it has ended. The
+    /// hook runs on the thread that served the connection, so it must not block. A panic of the
+    /// hook is logged. The counters take about 80 bytes per connection.
     ///
     /// ```
     /// use echoline::Server;
@@ -222,9 +222,9 @@ impl Server {
     }
 
     /// Calls `hook` when a client connects and more than nine tenths of
-    /// [`Limits::max_connections`](crate::Limits::max_connections) are in use, at most twice a
-    /// second, so that it can end the least important connections. The accepting task calls it, so
-    /// it must not block.
+    /// [`Limits::max_connections`](crate::Limits::max_connections) are in use, but at most twice a
+    /// second. The hook can then end the least important connections. The accepting task calls it,
+    /// so it must not block.
     #[must_use]
     pub fn on_nearly_full(self, hook: impl Fn(ConnectionUsage) + Send + Sync + 'static) -> Self {
         self.registry.nearly_full.set_hook(Hook(Box::new(hook)));
@@ -241,8 +241,8 @@ impl Server {
     }
 
     /// Returns a handle that reports the state of this server while it serves. From this call on,
-    /// the server counts the traffic of its connections and times some of their turns, which costs
-    /// less than a hundredth of its work. Without an observer it does neither.
+    /// the server counts the traffic of its connections and measures the duration of some turns.
+    /// This costs less than one percent of its work. Without an observer, the server does neither.
     ///
     /// ```
     /// use echoline::Server;
@@ -263,13 +263,13 @@ impl Server {
         Observer::new(Arc::clone(&self.registry))
     }
 
-    /// Returns the handle that ends this server from elsewhere.
+    /// Returns the handle that ends this server from another task or thread.
     #[must_use]
     pub fn shutdown(&self) -> Shutdown {
         self.shutdown.clone()
     }
 
-    /// Returns the handle that changes the limits from elsewhere, while the server runs.
+    /// Returns the handle that changes the limits while the server runs.
     #[must_use]
     pub fn live_limits(&self) -> LiveLimits {
         self.live.clone()
@@ -281,11 +281,11 @@ impl Server {
         self.liveness_probe.clone()
     }
 
-    /// Returns the socket address of the first listener, with the real port.
+    /// Returns the socket address of the first listener, with the bound port.
     ///
     /// # Errors
-    /// [`io::ErrorKind::Unsupported`] for a Unix socket, which has none:
-    /// [`addresses`](Self::addresses) tells its path.
+    /// [`io::ErrorKind::Unsupported`] for a Unix socket, which has a path instead: use
+    /// [`addresses`](Self::addresses).
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listeners.first().ok_or(io::ErrorKind::NotFound)?.local_addr()
     }
@@ -298,21 +298,21 @@ impl Server {
         self.listeners.iter().map(Listener::address).collect()
     }
 
-    /// Serves until Ctrl-C, SIGTERM, SIGQUIT or SIGHUP, then drains. A second signal aborts. This
-    /// is asyncio's `serve_forever` with an end.
+    /// Serves until Ctrl-C, SIGTERM, SIGQUIT or SIGHUP, then drains. A second signal aborts the
+    /// connections. This is asyncio's `serve_forever` with an orderly end.
     ///
-    /// After it has returned, each of these signals ends the process again if it did so before:
-    /// with the exit code 128 plus its number (130 for Ctrl-C), and without running destructors. A
-    /// handler that the program installs after that does not change this. A program with its own
-    /// signal handling uses [`serve_until`](Self::serve_until), or installs its handlers before it
-    /// calls this.
+    /// After this has returned, each of these signals ends the process again if it did so before
+    /// this call. The exit code is then 128 plus the number of the signal (130 for Ctrl-C), and no
+    /// destructors run. Signal handlers that the program installs later do not change this. A
+    /// program with its own signal handling uses [`serve_until`](Self::serve_until), or installs
+    /// its handlers before it calls this.
     ///
     /// The error of a handler may be [`Closed`](crate::Closed), an enum of the program,
     /// [`io::Error`] or `anyhow::Error`. If it is, or was caused by, a [`Closed`](crate::Closed),
     /// the connection is counted under that reason. Any other error is logged at level `warn` with
     /// its causes and counted as [`Closed::Application`](crate::Closed::Application). The
-    /// connection ends before the error is seen, so the handler itself writes what the peer should
-    /// know.
+    /// connection has ended before the server handles the error. So the handler itself must send
+    /// any message to the peer.
     ///
     /// ```no_run
     /// use echoline::{Closed, Connection, Server};
@@ -343,8 +343,9 @@ impl Server {
     /// ```
     ///
     /// # Errors
-    /// If a signal handler cannot be installed or a thread cannot be started; no connection was
-    /// served then. If a part of the server panics, as in [`serve_until`](Self::serve_until).
+    /// If a signal handler cannot be installed or a thread cannot be started. The server has then
+    /// served no connection. Also if a part of the server panics, as in
+    /// [`serve_until`](Self::serve_until).
     #[doc(alias = "serve_forever")]
     pub async fn serve<H, F, E>(self, handler: H) -> io::Result<Report>
     where
@@ -356,17 +357,18 @@ impl Server {
         listening.during(self.serve_until(handler, std::future::pending()), &shutdown).await
     }
 
-    /// Serves until `end` completes or the [`Shutdown`] handle is used, then drains: accepts the
-    /// queued connections, closes the listeners, lets each connection answer the input it has
-    /// received, and after [`Limits::drain_timeout`] ends the rest. Dropping the future aborts all
-    /// connections. After [`Shutdown::retire`] it returns once the last connection has ended.
+    /// Serves until `end` completes or the [`Shutdown`] handle is used. Then it drains: it accepts
+    /// the queued connections, closes the listeners, lets each connection answer the input that it
+    /// has received, and ends the remaining connections after [`Limits::drain_timeout`]. Dropping
+    /// the future aborts all connections. After [`Shutdown::retire`] it returns once the last
+    /// connection has ended.
     ///
     /// # Errors
     /// If a listener cannot be registered, a transport does not match its listener's address, or a
-    /// thread cannot be started; no connection was served then. If a thread of
-    /// [`workers`](Self::workers) or an accepting task panics: the connections of that thread are
-    /// lost, the others are drained, and the error names the part and its panic. A handler that
-    /// panics ends its own connection only.
+    /// thread cannot be started. The server has then served no connection. Also if a thread of
+    /// [`workers`](Self::workers) or an accepting task panics. The connections of that thread are
+    /// then lost, the others are drained, and the error contains the panic message. A handler that
+    /// panics ends only its own connection.
     #[doc(alias = "with_graceful_shutdown")]
     pub async fn serve_until<H, F, E>(
         mut self,

@@ -9,11 +9,12 @@ use super::registry::ConnectionRegistry;
 use super::shutdown::{Phase, Shutdown};
 use crate::connection::config::LiveLimits;
 
-/// Maximum wait for aborted connections to end. Only a handler that blocks its thread takes this
-/// long.
+/// The maximum wait for aborted connections to end. Only a handler that blocks its thread takes
+/// this long.
 const ABORT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Ends the connections of one server: in order by [`drain`](Self::drain), at once when dropped.
+/// Ends the connections of one server. [`drain`](Self::drain) ends them in order, and dropping this
+/// value ends them at once.
 pub(crate) struct DrainGuard {
     pub(crate) live: LiveLimits,
     pub(crate) shutdown: Shutdown,
@@ -57,7 +58,8 @@ impl DrainGuard {
 
     fn abort(&self) {
         self.shutdown.abort();
-        // The phase wakes lingering connections only; handlers' tasks are woken one by one.
+        // The change of the phase wakes only lingering connections. The tasks of handlers must be
+        // woken one by one.
         self.registry.wake_all();
     }
 }

@@ -1,4 +1,4 @@
-//! The failure of a part of a server: the first of its threads and tasks that panicked.
+//! The failure of a server: the panic of the first thread or task that panicked.
 
 use std::any::Any;
 use std::io;
@@ -14,11 +14,11 @@ use echoline_base::supervise::panic_message;
 pub(crate) struct ServerFailure(Arc<SetOnce<String>>);
 
 impl ServerFailure {
-    /// Notes that `part` ended with the panic `payload`, unless another part failed before.
+    /// Records that `part` ended with the panic `payload`, unless another part failed before.
     pub(crate) fn note(&self, part: &str, payload: &(dyn Any + Send)) {
         let text = panic_message(payload);
         tracing::error!("{part} panicked ({text:?}); the server drains and ends");
-        // An error means that an earlier failure is known, which explains the later ones.
+        // An error means that an earlier failure is recorded, which explains the later ones.
         let _ = self.0.set(format!("{part} panicked ({text:?}); start the server again"));
     }
 

@@ -11,8 +11,9 @@ pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 
 /// Returns the close reason of a connection whose handler returned `error`: the [`Closed`] among
 /// the error and its causes. `anyhow` without context and `#[error(transparent)]` hide the type of
-/// an error but show its sentence, so `failure`, the last failure of the connection, counts if one
-/// of them shows it. Any other error is logged with the number of the connection's slot.
+/// an error, but not its sentence. So if one of the errors shows the sentence of `failure`, the
+/// last failure of the connection, that is the close reason. Any other error is logged with the
+/// number of the connection's slot.
 pub(crate) fn close_reason(
     error: impl Into<BoxError>,
     failure: Option<Closed>,
@@ -26,8 +27,8 @@ pub(crate) fn close_reason(
     })
 }
 
-/// Returns whether `error` has the sentence of `failure`. Compares the part before a colon, because
-/// the slot does not store the kind of a [`Closed::Io`].
+/// Returns whether `error` has the sentence of `failure`. Compares only the part before a colon,
+/// because the slot does not store the error kind in a [`Closed::Io`].
 fn shows(error: &dyn Error, failure: Closed) -> bool {
     let (shown, known) = (error.to_string(), failure.to_string());
     shown.split(':').next() == known.split(':').next()
@@ -35,7 +36,8 @@ fn shows(error: &dyn Error, failure: Closed) -> bool {
 
 /// Returns `error` and its causes.
 fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    // Dereferenced twice: a reference to an error is an error too, with a shorter life.
+    // This dereferences twice, because a reference to an error is also an error, with a shorter
+    // lifetime.
     successors(Some(error), |error| (**error).source())
 }
 
@@ -45,14 +47,15 @@ fn find(error: &(dyn Error + 'static)) -> Option<Closed> {
         if let Some(closed) = error.downcast_ref() {
             return Some(*closed);
         }
-        // The source of an `io::Error` is that of the error within, which is therefore skipped.
+        // `io::Error::source` returns the source of the inner error and skips the inner error
+        // itself. So the inner error is searched here.
         let within = error.downcast_ref().and_then(io::Error::get_ref);
         within.and_then(|within| find(within))
     })
 }
 
-/// Returns `error` and its causes as one sentence. A cause that the error before it has already
-/// shown is left out.
+/// Returns `error` and its causes as one sentence. A cause is omitted if the previous error already
+/// contains its text.
 pub(crate) fn sentence(error: &(dyn Error + 'static)) -> String {
     let mut sentence = error.to_string();
     for cause in chain(error).skip(1) {
@@ -125,7 +128,7 @@ mod tests {
         assert_eq!(reason(Failure::NoRoom), Closed::Application);
         assert_eq!(reason("a sentence"), Closed::Application);
         assert_eq!(reason(anyhow::anyhow!("no more").context("cannot store")), Closed::Application);
-        // Another stream than the connection's own was reset.
+        // This reset belongs to another stream than that of the connection.
         assert_eq!(reason(io::Error::from(io::ErrorKind::ConnectionReset)), Closed::Application);
     }
 

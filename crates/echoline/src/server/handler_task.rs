@@ -10,11 +10,11 @@ use super::registry::ConnectionSlot;
 use super::shutdown::Phase;
 use crate::connection::limits::Closed;
 
-/// Runs a handler, ends it when the server aborts, and counts how it ended, once. Returns the close
-/// reason that was counted.
+/// Runs a handler, ends it when the server aborts, and counts its close reason once. Returns this
+/// reason.
 pub(crate) struct HandlerTask<F> {
-    /// Boxed to save memory: the runtime rounds a task up to pairs of cache lines, but not a boxed
-    /// handler. `None` once the handler has ended.
+    /// The handler, or `None` once it has ended. It is boxed to save memory: the runtime rounds the
+    /// size of a task up to pairs of cache lines, but not the size of a boxed handler.
     handler: Option<Pin<Box<F>>>,
     /// `None` once the end is counted.
     slot: Option<Arc<ConnectionSlot>>,
@@ -25,8 +25,8 @@ impl<F> HandlerTask<F> {
         Self { handler: Some(Box::pin(handler)), slot: Some(slot) }
     }
 
-    /// Counts the end, drops the handler, and then releases the slot. After the last slot is
-    /// released no part of any handler is left.
+    /// Counts the end, drops the handler, and then releases the slot. So once the last slot is
+    /// released, every handler has been dropped.
     fn end(&mut self, result: Result<(), Closed>) -> Closed {
         let slot = self.slot.take();
         let closed = match &slot {

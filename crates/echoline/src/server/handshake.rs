@@ -1,4 +1,4 @@
-//! The handshake of an accepted connection: the steps of its transport, in bounded time.
+//! The handshake of an accepted connection: runs the steps of its transport in bounded time.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ use crate::transport::origin::Origin;
 use crate::transport::steps::{OpenError, Transport};
 use crate::transport::stream::Stream;
 
-/// Maximum time that a handshake may continue after the server began to drain.
+/// The maximum time that a handshake may continue after the server began to drain.
 const HANDSHAKE_DRAIN: Duration = Duration::from_secs(1);
 
 /// Runs the steps of `transport` in bounded time, with at most `Limits::max_handshakes`
@@ -46,8 +46,8 @@ pub(crate) async fn perform_handshake(
         Err(closed) => {
             let why = origin.failure.clone().unwrap_or_else(|| closed.to_string());
             let (number, peer) = (slot.number(), PeerDisplay(origin.peer));
-            // Health checks of a proxy come every few seconds, so they are logged at debug level
-            // only.
+            // A proxy sends health checks every few seconds, so they are logged only at level
+            // debug.
             match origin.is_proxy_itself {
                 true => tracing::debug!(slot = number, %peer, "{why}"),
                 false => tracing::info!(slot = number, %peer, "{why}"),
@@ -68,11 +68,12 @@ pub(crate) async fn in_bounded_time(
     handshake: impl Future<Output = Result<Stream, OpenError>>,
 ) -> Result<Stream, OpenError> {
     let opened = timeout(config.limits.handshake_timeout, async {
-        // The semaphore is never closed, so this only ever waits.
+        // The semaphore is never closed, so this never fails.
         let _permit = config.handshakes.acquire().await;
         handshake.await
     });
-    // A client that has not finished its handshake loses nothing in a drain.
+    // A client that has not finished its handshake has sent no requests, so a drain may end it
+    // early.
     let late = async {
         config.shutdown.reached(Phase::Draining).await;
         sleep(HANDSHAKE_DRAIN).await;

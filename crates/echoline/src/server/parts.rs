@@ -20,7 +20,7 @@ pub(crate) struct ServerParts {
 impl ServerParts {
     pub(crate) fn states(&self) -> Vec<WorkerState> {
         let state = |(stats, runtime): &(Arc<WorkerStats>, RuntimeMetrics)| WorkerState {
-            // A worker has one thread, except if the runtime belongs to the caller.
+            // A worker has one thread. Only the caller's own runtime may have several.
             busy: (0..runtime.num_workers()).map(|n| runtime.worker_total_busy_duration(n)).sum(),
             ..stats.state()
         };

@@ -1,5 +1,5 @@
-//! The connection slots of a server: open connections, admission of new ones, and close reasons of
-//! the ended ones.
+//! The connection slots of a server: counts open connections, admits new ones, and counts the close
+//! reasons of ended ones.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
@@ -19,7 +19,7 @@ use crate::metrics::summary::{
 };
 use crate::metrics::worker_stats::{WorkerCounters, WorkerStats};
 use crate::sources::SourceRefusal;
-use crate::transport::origin::{Origin, PeerId};
+use crate::transport::origin::{Origin, OriginHistory, PeerId};
 use echoline_base::poison::IgnorePoison;
 use echoline_base::source::network;
 use echoline_base::supervise::catch_panic;
@@ -34,11 +34,11 @@ pub(crate) struct ConnectionRegistry {
     ends: Mutex<BTreeMap<Closed, u64>>,
     /// The open connections by number, whose tasks are woken when the phase changes.
     members: Mutex<HashMap<u64, Weak<ConnectionSlot>>>,
-    /// Notified whenever the last slot is released.
+    /// Waiting tasks are notified here whenever the last slot is released.
     emptied: Notify,
     /// The parts of the server that observers see; set when it begins to serve.
     parts: OnceLock<ServerParts>,
-    /// Called with the summary of each connection that has ended.
+    /// The hook that is called with the summary of each connection that has ended.
     hook: OnceLock<ClosedHook>,
     pub(crate) nearly_full: NearlyFullHook,
 }
@@ -50,12 +50,12 @@ pub(crate) struct ConnectionSlot {
     peer: PeerId,
     /// The index of the listener that accepted the connection.
     listener: u32,
-    /// Boxed to keep idle connections small: most do not need it.
+    /// This state is boxed to keep idle connections small, because most connections do not need it.
     extras: OnceLock<Box<SlotExtras>>,
     /// Whether this slot is included in the count of its client's address.
     counts_address: AtomicBool,
-    /// The close reason of the connection's last failure: its index in [`Closed::REASONS`], counted
-    /// from 1. 0 if there was none.
+    /// The close reason of the connection's last failure, as its index in [`Closed::REASONS`],
+    /// counted from 1. It is 0 if there was no failure.
     failure: AtomicU8,
     /// The statistics of the worker that serves the connection.
     stats: Arc<WorkerStats>,
@@ -70,15 +70,15 @@ pub(crate) struct ConnectionSlot {
 /// The parts of a slot that not every connection needs.
 #[derive(Debug, Default)]
 struct SlotExtras {
-    /// The origin that the handshake found.
-    handshake_origin: OnceLock<Box<Origin>>,
+    /// The origins that the handshakes found.
+    handshakes: OriginHistory,
     /// The counts for an access log.
     connection_counters: Option<ConnectionCounters>,
-    /// Whether the hook is not called at the end.
+    /// Whether the hook must not be called at the end.
     is_suppressed: AtomicBool,
 }
 
-/// The address that a slot counts for, if addresses are counted.
+/// The address for which a slot is counted, if addresses are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CountedAddress {
     /// The other end of the socket.
@@ -88,7 +88,7 @@ pub(crate) enum CountedAddress {
 }
 
 impl ConnectionRegistry {
-    /// Creates an empty registry of a server that ends by `shutdown`.
+    /// Creates an empty registry of a server that `shutdown` ends.
     pub(crate) fn new(shutdown: Shutdown) -> Arc<Self> {
         Arc::new(Self { shutdown, ..Self::default() })
     }
@@ -103,8 +103,8 @@ impl ConnectionRegistry {
         stats: &Arc<WorkerStats>,
     ) -> Result<Arc<ConnectionSlot>, Closed> {
         let number = self.accepted.fetch_add(1, Ordering::Relaxed) + 1;
-        // Only the accepting tasks increment. So the count exceeds `max` by at most the number of
-        // listeners, and only until the check below.
+        // Only the accepting tasks increment the count. So it exceeds `max` by at most the number
+        // of listeners, and only until the check below.
         let max = limits.max_connections;
         let open = self.taken.fetch_add(1, Ordering::AcqRel) + 1;
         self.nearly_full.note(ConnectionUsage { open: open.min(max), max });
@@ -171,8 +171,8 @@ impl ConnectionRegistry {
         }
     }
 
-    /// Calls the hook, if there is one, for a connection that has ended. A panic of the hook must
-    /// not keep the slot from being released, or listeners from accepting.
+    /// Calls the hook, if there is one, for a connection that has ended. Catches a panic of the
+    /// hook, so that the slot is released and the listeners continue to accept.
     fn call_hook(&self, summary: impl FnOnce() -> ConnectionSummary) {
         let Some(Hook(hook)) = self.hook.get() else { return };
         if catch_panic(|| hook(summary())).is_err() {
@@ -197,7 +197,8 @@ impl ConnectionRegistry {
 
     /// Wakes the task of every connection, so that it sees the new phase.
     pub(crate) fn wake_all(&self) {
-        // A slot must not be dropped under the lock that its drop takes.
+        // The slots are collected first, because dropping a slot takes the lock, and must not
+        // happen while it is held.
         let members: Vec<Arc<ConnectionSlot>> =
             self.members.lock().ignore_poison().values().filter_map(Weak::upgrade).collect();
         for task in members.iter().filter_map(|slot| slot.task.get()) {
@@ -221,7 +222,7 @@ impl ConnectionRegistry {
         self.taken.load(Ordering::Acquire)
     }
 
-    /// Sets the parts of the server, which begins to serve.
+    /// Sets the parts of the server when it begins to serve.
     pub(crate) fn begin(&self, parts: ServerParts) {
         // A server serves only once.
         let _ = self.parts.set(parts);
@@ -233,6 +234,7 @@ impl ConnectionRegistry {
     }
 
     /// Returns the phase of the server's life.
+    #[inline]
     pub(crate) fn phase(&self) -> Phase {
         self.shutdown.phase()
     }
@@ -271,6 +273,7 @@ impl ConnectionSlot {
     }
 
     /// Returns the statistics of the worker that serves this connection.
+    #[inline]
     pub(crate) fn stats(&self) -> &WorkerStats {
         &self.stats
     }
@@ -281,38 +284,41 @@ impl ConnectionSlot {
         self.stats.worker_counters()
     }
 
-    /// Notes the waker of the task that runs the handler.
+    /// Records the waker of the task that runs the handler.
+    #[inline]
     pub(crate) fn set_task(&self, waker: &Waker) {
-        // A task has one waker for its life, so the first is as good as any.
+        // All wakers of a task are equivalent, so only the first is kept.
         self.task.get_or_init(|| waker.clone());
     }
 
     /// Returns the phase of the server's life.
+    #[inline]
     pub(crate) fn phase(&self) -> Phase {
         self.registry.phase()
     }
 
-    /// Returns the origin of the connection in this slot.
+    /// Returns the origin of the connection in this slot. Without a handshake, it has only the
+    /// facts of the socket.
     pub(crate) fn origin(&self) -> Origin {
         let socket = || Origin {
             listener: self.listener as usize,
             peer: self.peer.address(),
-            uid: self.peer.uid(),
+            credentials: self.peer.credentials(),
             ..Origin::default()
         };
         let handshake_origin = self.handshake_origin().map_or_else(socket, Origin::clone);
         Origin { number: self.number, ..handshake_origin }
     }
 
-    /// Notes the close reason of a failure of the connection.
+    /// Records the close reason of a failure of the connection.
     pub(crate) fn note_failure(&self, closed: Closed) {
         let index = Closed::REASONS.iter().position(|known| known.label() == closed.label());
         let index = index.and_then(|index| u8::try_from(index + 1).ok());
         self.failure.store(index.unwrap_or(0), Ordering::Relaxed);
     }
 
-    /// Returns the close reason of the connection's last failure. The kind of a [`Closed::Io`] is
-    /// lost.
+    /// Returns the close reason of the connection's last failure. The error kind in a
+    /// [`Closed::Io`] is not kept.
     pub(crate) fn failure(&self) -> Option<Closed> {
         let index = usize::from(self.failure.load(Ordering::Relaxed)).checked_sub(1)?;
         Closed::REASONS.get(index).copied()
@@ -320,12 +326,18 @@ impl ConnectionSlot {
 
     /// Records the origin as the handshake has determined it.
     pub(crate) fn note_origin(&self, origin: Origin) {
-        // A connection has only one handshake.
-        self.extras.get_or_init(Box::default).handshake_origin.get_or_init(|| Box::new(origin));
+        self.extras.get_or_init(Box::default).handshakes.note(origin);
     }
 
-    fn handshake_origin(&self) -> Option<&Origin> {
-        self.extras.get()?.handshake_origin.get().map(Box::as_ref)
+    /// Returns the origin as the last handshake has determined it; `None` without a handshake.
+    pub(crate) fn handshake_origin(&self) -> Option<&Origin> {
+        self.extras.get()?.handshakes.latest()
+    }
+
+    /// Returns the client that a proxy has named before the dialogue began. Connections per address
+    /// are counted by it.
+    fn counted_source(&self) -> Option<SocketAddr> {
+        self.extras.get()?.handshakes.first()?.source
     }
 
     /// Returns the counts of this connection alone, if there are any.
@@ -334,7 +346,7 @@ impl ConnectionSlot {
         self.extras.get()?.connection_counters.as_ref()
     }
 
-    /// Returns a line of this connection, as a hook sees it.
+    /// Returns the argument of the hook for a received line of this connection.
     pub(crate) fn received<'a>(&self, bytes: &'a [u8]) -> ReceivedLine<'a> {
         let client = self
             .handshake_origin()
@@ -346,30 +358,29 @@ impl ConnectionSlot {
     /// Counts the address that a proxy has named, for a slot whose address was not counted on
     /// accept. Fails if the address has reached its limit.
     pub(crate) fn count_source(&self, limits: &Limits) -> Result<(), Closed> {
-        if let Some(source) =
-            self.handshake_origin().and_then(|handshake_origin| handshake_origin.source)
-        {
+        if let Some(source) = self.counted_source() {
             let counts_address = self.registry.count_address(source, limits)?;
             self.counts_address.store(counts_address, Ordering::Relaxed);
         }
         Ok(())
     }
 
-    /// Does not call the hook for the end of this connection, because its source is refused
+    /// Prevents the call of the hook at the end of this connection, whose source is refused
     /// repeatedly.
     pub(crate) fn suppress_summary(&self) {
         self.extras.get_or_init(Box::default).is_suppressed.store(true, Ordering::Relaxed);
     }
 
-    /// Returns whether `waker` is the handler's task itself, which the server wakes; a future
-    /// inside it that has a waker of its own (`FuturesUnordered`) is not.
+    /// Returns whether `waker` wakes the handler's task itself. A future inside the task may have
+    /// its own waker, as in `FuturesUnordered`, and the server does not know that waker.
+    #[inline]
     pub(crate) fn is_woken_by(&self, waker: &Waker) -> bool {
         self.task.get().is_some_and(|task| task.will_wake(waker))
     }
 
-    /// Notes the close reason for the end of the peer's stream, before the connection is closed.
+    /// Records the close reason for the end of the peer's stream, before the connection is closed.
     pub(crate) fn note_end(&self, end: Closed) {
-        // Only the first end counts.
+        // Only the first close reason counts.
         self.end.get_or_init(|| end);
     }
 
@@ -387,7 +398,7 @@ impl ConnectionSlot {
         closed
     }
 
-    /// Reports the summary of the connection, which has ended.
+    /// Calls the hook with the summary of the connection, which has ended.
     fn report_summary(&self) {
         let handshake_origin =
             self.extras.get().filter(|extras| !extras.is_suppressed.load(Ordering::Relaxed));
@@ -406,10 +417,7 @@ impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         self.report_summary();
         if *self.counts_address.get_mut()
-            && let Some(client) = self
-                .handshake_origin()
-                .and_then(|handshake_origin| handshake_origin.source)
-                .or(self.peer.address())
+            && let Some(client) = self.counted_source().or(self.peer.address())
         {
             let network = &network(client.ip());
             let mut by_address = self.registry.by_address.lock().ignore_poison();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::connection::limits::Closed;
 
-/// The report of a server that has ended. Every connection is counted in it once.
+/// The report of a server that has ended. It counts every connection once.
 ///
 /// ```
 /// use echoline::testing::TestServer;
@@ -26,9 +26,9 @@ use crate::connection::limits::Closed;
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// Accepted connections, refused ones included.
+    /// The number of accepted connections, including refused ones.
     pub accepted: u64,
-    /// Connections whose handler did not end after the server had aborted them.
+    /// The number of connections whose handler did not end after the server had aborted them.
     pub still_open: u64,
     /// The number of connections for each close reason.
     pub ends: BTreeMap<Closed, u64>,
@@ -41,7 +41,7 @@ impl Report {
         self.ends.get(&closed.counted()).copied().unwrap_or_default()
     }
 
-    /// Returns whether every connection ended in order: none was aborted, none is left.
+    /// Returns whether every connection ended in order: none was aborted, and none is still open.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.count(Closed::Aborted) == 0 && self.still_open == 0

@@ -20,7 +20,7 @@ use tokio::sync::futures::OwnedNotified;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
-    /// Accepting and serving.
+    /// The server accepts and serves connections.
     Running,
     /// The server no longer accepts connections, because another process accepts on the same
     /// sockets. Open connections continue unchanged.
@@ -28,7 +28,7 @@ pub enum Phase {
     /// The server no longer accepts connections. Open connections end once they have answered the
     /// input that they received.
     Draining,
-    /// Connections end at once.
+    /// The server ends all connections at once.
     Aborting,
 }
 
@@ -51,8 +51,8 @@ pub enum Phase {
 /// # }
 /// ```
 ///
-/// It holds one atomic phase and one list of tasks that wait for the next phase. Reading the phase
-/// costs a connection one load, and a change of phase wakes each connection once.
+/// It contains one atomic phase and one list of tasks that wait for the next phase. A connection
+/// reads the phase with one atomic load, and a change of the phase wakes each connection once.
 #[derive(Clone, Debug, Default)]
 pub struct Shutdown {
     state: Arc<ShutdownState>,
@@ -89,6 +89,7 @@ impl Shutdown {
 
     /// Returns the current phase.
     #[must_use]
+    #[inline]
     pub fn phase(&self) -> Phase {
         match self.state.phase.load(Ordering::Acquire) {
             0 => Phase::Running,
@@ -110,7 +111,7 @@ impl Shutdown {
         }
     }
 
-    /// Completes at the next change of phase after this call.
+    /// Returns a future that completes at the next change of the phase after this call.
     pub(crate) fn changed(&self) -> OwnedNotified {
         Arc::clone(&self.state.changed).notified_owned()
     }

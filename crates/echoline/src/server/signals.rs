@@ -17,7 +17,7 @@ use echoline_base::poison::IgnorePoison;
 pub enum Hangup {
     /// Ends the program, which is the default action of the signal.
     Ends,
-    /// The signal is handled elsewhere: a server with a configuration file reloads it.
+    /// Other code handles the signal, for example to reload a configuration file.
     Elsewhere,
 }
 
@@ -32,8 +32,8 @@ pub fn handle_signal(signal: &'static str, shutdown: &Shutdown) {
     }
 }
 
-/// Handles every signal that asks a server to end. From its creation on, none of them ends the
-/// process by itself.
+/// Handlers for all signals that ask a server to end. From the creation of this value on, these
+/// signals no longer end the process by themselves.
 #[derive(Debug)]
 pub struct Signals {
     interrupt: Signal,
@@ -83,19 +83,19 @@ async fn heard(signal: &mut Option<Signal>) -> bool {
 /// The signals for [`Server::serve`](crate::Server::serve). When this value is dropped, the signals
 /// that ended the process before do so again.
 ///
-/// The runtime's handlers stay installed until the process ends. So a thread waits for the signals
-/// and ends the process, with the exit code that shells use: 128 plus the signal's number.
+/// The runtime cannot remove its signal handlers. So after the drop, a thread waits for the signals
+/// and ends the process. It uses the exit code of shells: 128 plus the number of the signal.
 #[derive(Debug)]
 pub(crate) struct SignalGuard {
-    /// `None` once the signals were given to that thread.
+    /// `None` once the signals were moved to that thread.
     signals: Option<Signals>,
 }
 
-/// Ends the thread of an earlier [`SignalGuard`] when it is dropped.
+/// The channel to the thread of an earlier [`SignalGuard`]. Dropping the sender ends the thread.
 static EARLIER: Mutex<Option<oneshot::Sender<()>>> = Mutex::new(None);
 
-/// The signals that the process neither caught nor ignored when a server first listened to them;
-/// bit 0 is number 1.
+/// The set of signals that the process neither caught nor ignored when a server first listened for
+/// signals. Bit 0 is signal number 1.
 static DEFAULTS: OnceLock<u64> = OnceLock::new();
 
 impl SignalGuard {
@@ -105,7 +105,7 @@ impl SignalGuard {
         Ok(Self { signals: Some(Signals::listen(Hangup::Ends)?) })
     }
 
-    /// Runs `serving`, which the signals end by `shutdown`.
+    /// Runs `serving` to its end. The signals end it through `shutdown`.
     pub(crate) async fn during<T>(
         mut self,
         serving: impl Future<Output = T>,
@@ -145,7 +145,8 @@ impl Drop for SignalGuard {
     }
 }
 
-/// Ends the process by a signal that would have ended it before a server listened.
+/// Ends the process because of a signal that would have ended it before a server listened for
+/// signals.
 fn end_process(name: &str) {
     let kind = match name {
         "SIGINT" => SignalKind::interrupt(),
@@ -160,7 +161,8 @@ fn end_process(name: &str) {
     }
 }
 
-/// Returns the signals with their default action now; all of them if the system does not report it.
+/// Returns the set of signals that have their default action now. Returns all signals if the system
+/// does not report the set.
 fn defaults() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     !(mask(&status, "SigCgt:") | mask(&status, "SigIgn:"))

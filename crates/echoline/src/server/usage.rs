@@ -1,4 +1,4 @@
-//! The number of open connections, and the hook that is called when few slots are left.
+//! Calls a hook with the number of open connections when few slots are left.
 
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
@@ -9,13 +9,13 @@ use crate::metrics::summary::Hook;
 use echoline_base::poison::IgnorePoison;
 use echoline_base::supervise::catch_panic;
 
-/// Minimum interval between two calls of the hook.
+/// The minimum interval between two calls of the hook.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// The connection count of a server with few free slots.
+/// The number of connections of a server that has few free slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectionUsage {
-    /// Connections that are open now.
+    /// The number of open connections.
     pub open: usize,
     /// [`Limits::max_connections`](crate::Limits::max_connections).
     pub max: usize,
@@ -29,10 +29,10 @@ impl ConnectionUsage {
     }
 }
 
-/// Called when more than nine tenths of the slots are taken.
+/// A hook that is called when more than nine tenths of the slots are in use.
 pub(crate) type UsageHook = Hook<dyn Fn(ConnectionUsage) + Send + Sync>;
 
-/// The hook, and when it was called last.
+/// The hook, and the time of its last call.
 #[derive(Debug, Default)]
 pub(crate) struct NearlyFullHook {
     hook: OnceLock<UsageHook>,

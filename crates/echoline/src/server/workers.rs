@@ -38,7 +38,7 @@ pub(crate) struct Workers {
 pub(crate) struct Worker {
     runtime: Handle,
     stats: Arc<WorkerStats>,
-    /// Dropped to end the worker's thread; `None` if the runtime belongs to the caller.
+    /// Dropping the sender ends the worker's thread. `None` if the runtime belongs to the caller.
     stop: Option<oneshot::Sender<()>>,
     /// The number of tasks that belong to the server itself.
     own_tasks: usize,
@@ -97,8 +97,8 @@ impl Workers {
         }
     }
 
-    /// Returns the worker with the fewest connections, the first of several; `None` if all have
-    /// panicked.
+    /// Returns the worker with the fewest connections, or the first of several such workers; `None`
+    /// if all workers have panicked.
     pub(crate) fn least_loaded(&self) -> Option<&Worker> {
         let alive = self.workers.iter().filter(|worker| !worker.stats.is_lost());
         alive.min_by_key(|worker| worker.stats.open.load(Ordering::Relaxed))
@@ -106,7 +106,7 @@ impl Workers {
 }
 
 impl Worker {
-    /// Returns the statistics of its connections.
+    /// Returns the statistics of this worker's connections.
     pub(crate) fn stats(&self) -> &Arc<WorkerStats> {
         &self.stats
     }
@@ -116,8 +116,8 @@ impl Worker {
         self.runtime.enter()
     }
 
-    /// Moves a socket from the accepting thread to this worker, whose runtime must be the
-    /// current one: a socket belongs to the runtime that it is registered with.
+    /// Moves a socket from the runtime of the accepting thread to that of this worker, by
+    /// registering it again. The worker's runtime must be the current one.
     pub(crate) fn adopt(&self, stream: Stream) -> io::Result<Stream> {
         if self.stop.is_none() { Ok(stream) } else { stream.move_here() }
     }
@@ -173,16 +173,16 @@ fn run(
     // An error means that the sender was dropped, which is the signal.
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| runtime.block_on(stopped))) {
         fail(&*panic);
-        // The unwinding drops the runtime, and connections that are dropped by it tell their peers
-        // of a server error.
+        // Continue to unwind. This drops the runtime and its connections, and connections that are
+        // dropped during a panic tell their peers about a server error.
         resume_unwind(panic);
     }
 }
 
-/// Keeps the runtime looking for events without sleeping while something is going on.
+/// Keeps the runtime polling for events without sleeping, while there is activity.
 ///
 /// A task that yields makes the runtime poll for events with a time-out of zero. If nothing was
-/// read for `length`, the task sleeps until the next read, and so does the thread.
+/// read for `length`, the task waits until the next read, and the thread can sleep.
 async fn spin(length: Duration) {
     loop {
         let mut seen = buffers::activity();
@@ -209,9 +209,9 @@ async fn spin(length: Duration) {
 /// Starts a thread that runs `work` on its own current-thread runtime. Returns the handle of that
 /// runtime.
 ///
-/// The thread is started before the runtime is created, and the thread drops the runtime. If the
-/// thread could not be started, the caller would have to drop the runtime, which panics in an async
-/// context.
+/// The thread is started before the runtime is created, and the thread drops the runtime. In the
+/// reverse order, if the thread could not be started, the caller would have to drop the runtime,
+/// which panics in an async context.
 ///
 /// # Errors
 /// One sentence if the system has no thread, descriptor or memory left.

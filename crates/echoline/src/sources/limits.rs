@@ -1,6 +1,6 @@
 //! The rates and penalties of one source. Pure.
 
-// `core::net` has addresses without sockets, which pure code must not use.
+// This code is pure. `core::net` has the types of addresses, but no sockets.
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -20,20 +20,21 @@ use echoline_base::source::Source;
 pub enum SourceAction {
     /// A new connection.
     Connection,
-    /// A name that a client asks for before it is logged in, or when it renames itself.
+    /// A request of a client for a name, at its login or when it changes its name.
     Login,
-    /// A wrong password of a room, a wrong resume token, a wrong secret of the admin address.
+    /// A wrong password of a room or a wrong resume token.
     WrongPassword,
     /// A wrong password of the chat's operators.
     #[doc(hidden)]
     WrongOperatorPassword,
-    /// A room that did not exist.
+    /// The creation of a room.
     #[doc(hidden)]
     Room,
     /// A resume token.
     #[doc(hidden)]
     Token,
-    /// A ban, a mute, an invitation or another command of a room's operator that is written down.
+    /// A ban, a mute, an invitation, or another command of a room's operator that the audit log
+    /// records.
     #[doc(hidden)]
     Moderation,
     /// A command that reads the history, or lists rooms or users. A search counts as
@@ -95,20 +96,20 @@ pub struct SourceRate {
 }
 
 impl SourceRate {
-    /// Creates a rate of `count` actions in each `per`, with `burst` at once. All of them are at
-    /// least one.
+    /// Creates a rate of `count` actions in each time `per`, with up to `burst` actions at once. A
+    /// value of zero counts as one.
     #[must_use]
     pub const fn new(count: u32, per: Duration, burst: u32) -> Self {
         let count = if count == 0 { 1 } else { count };
         let nanos = per.as_nanos() / count as u128;
-        // An interval of 584 years means never, in practice.
+        // The limit, 584 years, means in practice that no token ever returns.
         let interval = if nanos > u64::MAX as u128 { u64::MAX } else { nanos as u64 };
         let interval = if interval == 0 { 1 } else { interval };
         Self { interval, burst: if burst == 0 { 1 } else { burst } }
     }
 
-    /// Returns the time in nanoseconds in which `count` tokens return, at most the time in which
-    /// the bucket fills.
+    /// Returns the time in nanoseconds in which `count` tokens return. It is at most the time in
+    /// which the bucket fills.
     pub(super) fn nanos_of(self, count: u32) -> u64 {
         self.interval.saturating_mul(count.min(self.burst).into())
     }
@@ -119,14 +120,16 @@ impl SourceRate {
     }
 }
 
-/// The length of penalties.
+/// The durations of penalties.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Penalties {
-    /// The first penalty; each further one is twice as long. Default 2 s.
+    /// The duration of the first penalty. Each further penalty is twice as long. The default is 2
+    /// s.
     pub first: Duration,
     /// The longest penalty. Default 5 min.
     pub longest: Duration,
-    /// The time without a new penalty after which the next one is half as long. Default 2 min.
+    /// The time without a new penalty after which the length of the next penalty halves. Default 2
+    /// min.
     pub decay: Duration,
 }
 
@@ -152,22 +155,23 @@ impl Default for Penalties {
     }
 }
 
-/// The rates of one source. [`SourceLimits::default`] has those of a chat: 60 people behind one
-/// address do not reach any of them.
+/// The rates of one source. [`SourceLimits::default`] has the rates of a chat, which 60 users
+/// behind one address do not reach.
 ///
 /// It is parsed from text: `logins 5/s burst 300, moderation off`. Actions that the text does not
 /// name keep their default. `off` alone removes all limits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceLimits {
     rates: [Option<SourceRate>; SourceAction::ALL.len()],
-    /// The length of penalties.
+    /// The durations of penalties.
     pub penalties: Penalties,
-    /// Maximum number of sources in the table. Default 65,536, which take at most 16 MiB.
+    /// The maximum number of sources in the table. Default 65,536. They take at most 16 MiB.
     pub max_sources: usize,
     /// Whether the rates of connections and logins apply to loopback addresses, which all clients
     /// of a local proxy may share. The other rates always apply. Default [`Loopback::Unlimited`].
     pub loopback: Loopback,
-    /// The networks that have no limit: a monitoring system, a proxy that does not name clients.
+    /// The networks that have no limit, for example that of a monitoring system, or of a proxy that
+    /// does not name its clients.
     exempt: Vec<IpNet>,
 }
 
@@ -180,16 +184,19 @@ impl Default for SourceLimits {
                 // A page in a browser opens several connections for its files.
                 SourceAction::Connection => SourceRate::new(20, SECOND, 600),
                 SourceAction::Login => SourceRate::new(5, SECOND, 300),
-                // Allows each member of a class to try a wrong password twice. A token is taken
-                // before each check, and the whole class may be in a check at the same time.
+                // Allows each member of a class of 60 to try a wrong password twice. A token is
+                // taken before each check, and all passwords of a class may be checked at the same
+                // time.
                 SourceAction::WrongPassword => SourceRate::new(6, MINUTE, 120),
-                // Allows a few people to mistype it; an attacker gets 1,440 guesses a day.
+                // Allows a few operators to mistype the password. An attacker gets 1,440 guesses a
+                // day.
                 SourceAction::WrongOperatorPassword => SourceRate::new(1, MINUTE, 5),
                 SourceAction::Room => SourceRate::new(6, MINUTE, 60),
                 SourceAction::Token => SourceRate::new(2, SECOND, 300),
                 // Allows a teacher to invite a class.
                 SourceAction::Moderation => SourceRate::new(20, MINUTE, 120),
-                // Allows each member of a class to search once, and each page to send five queries.
+                // Allows each member of a class to search once, and each page to send five other
+                // queries.
                 SourceAction::Expensive => SourceRate::new(30, SECOND, 900),
             })
         });
@@ -233,15 +240,15 @@ impl SourceLimits {
         self.exempt.iter().any(|network| network.contains(&address))
     }
 
-    /// Exempts the sources in `network` from all limits. An IPv6 network that is smaller than a
-    /// source is widened to 64 bits.
+    /// Exempts the sources in `network` from all limits. A longer IPv6 prefix is shortened to 64
+    /// bits, the size of a source.
     pub fn exempt(&mut self, network: IpNet) {
         let is_part = matches!(network, IpNet::V6(v6) if v6.prefix_len() > 64);
         let whole = is_part.then(|| IpNet::new(network.addr(), 64).ok()).flatten();
         self.exempt.push(whole.unwrap_or(network).trunc());
     }
 
-    /// Changes the limits that `text` names, separated by commas: `logins 5/s burst 300`,
+    /// Changes the limits that `text` lists, separated by commas: `logins 5/s burst 300`,
     /// `moderation off`, `exempt 192.0.2.0/24`, `loopback limited`, `first-penalty 2s`,
     /// `longest-penalty 5m`, `penalty-decay 2m`, `max-sources 65536`, or `off` for every rate.
     /// Without `burst`, the burst is the number of tokens that return in ten seconds, at least one.

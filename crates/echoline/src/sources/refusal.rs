@@ -15,8 +15,8 @@ pub struct SourceRefusal {
     pub action: SourceAction,
     /// The time after which the source may try again.
     pub wait: Duration,
-    /// Whether this refusal began a penalty. It is true once for each penalty, so a log of these
-    /// cannot be flooded.
+    /// Whether this refusal began a penalty. It is true only once for each penalty, so a log of
+    /// such refusals cannot be flooded.
     pub is_new_penalty: bool,
 }
 
@@ -30,7 +30,7 @@ pub struct PenalisedSource {
     pub action: SourceAction,
     /// The time until the penalty ends.
     pub remaining: Duration,
-    /// The number of penalties that determines the length of the next one.
+    /// The number of recent penalties, which determines the length of the next one.
     pub level: u32,
 }
 
@@ -47,7 +47,7 @@ impl SourceRefusal {
         u64::try_from(self.wait.as_micros().div_ceil(1000)).unwrap_or(u64::MAX).max(1)
     }
 
-    /// Returns the end of a connection that was refused for this.
+    /// Returns the close reason of a connection that was refused for this reason.
     pub(crate) fn closed(&self) -> Closed {
         Closed::SourceRate(u16::try_from(self.seconds()).unwrap_or(u16::MAX))
     }

@@ -13,7 +13,7 @@ use crate::udp::Loopback;
 use echoline_base::poison::IgnorePoison;
 use echoline_base::source::Source;
 
-/// Maximum number of penalties that are logged in one second. More are only counted.
+/// The maximum number of penalties that are logged in one second. Further ones are only counted.
 const LOGGED_PER_SECOND: u32 = 10;
 
 /// The sources of one program with their buckets and penalties, shared by all its servers.
@@ -33,8 +33,8 @@ const LOGGED_PER_SECOND: u32 = 10;
 pub struct Sources {
     table: Mutex<SourceTable>,
     started: Instant,
-    /// One bit for each action that has a rate, and [`FREE_LOOPBACK`]. Actions without a rate need
-    /// no lock.
+    /// One bit for each action that has a rate, and the bit [`FREE_LOOPBACK`]. Actions without a
+    /// rate are thus admitted without taking the lock.
     limited: AtomicU16,
     logged: Mutex<PenaltyLog>,
     refused: [AtomicU64; SourceAction::ALL.len()],
@@ -45,7 +45,7 @@ pub struct Sources {
 struct PenaltyLog {
     second: u64,
     count: u32,
-    /// Penalties since then that were not logged.
+    /// The number of penalties that were not logged since the last logged one.
     left_out: u64,
 }
 
@@ -96,7 +96,8 @@ impl Sources {
         taken
     }
 
-    /// Logs a penalty. A flood from many sources logs at most [`LOGGED_PER_SECOND`].
+    /// Logs a penalty. In a flood from many sources, at most [`LOGGED_PER_SECOND`] are logged per
+    /// second.
     fn log(&self, source: Source, refusal: &SourceRefusal, now: Duration) {
         let mut logged = self.logged.lock().ignore_poison();
         if logged.second != now.as_secs() {
@@ -168,12 +169,12 @@ impl Sources {
     }
 
     fn lock(&self) -> MutexGuard<'_, SourceTable> {
-        // Each call leaves the table in a valid state.
+        // A poisoned lock is safe to use, because each call leaves the table in a valid state.
         self.table.lock().ignore_poison()
     }
 }
 
-/// Loopback addresses have no limit for connections and logins.
+/// The bit that is set if loopback addresses have no limit for connections and logins.
 const FREE_LOOPBACK: u16 = 1 << SourceAction::ALL.len();
 
 const fn bit(action: SourceAction) -> u16 {

@@ -3,8 +3,8 @@
 //!
 //! The table has at most [`SourceLimits::max_sources`] entries. Beyond that, a new source replaces
 //! the least recently seen source without a penalty. Sources with a penalty take at most half of
-//! the entries and are replaced only by one another, so that a flood from many addresses ends no
-//! penalty.
+//! the entries, and only another source with a penalty can replace them. So a flood from many
+//! addresses cannot end a penalty.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -21,11 +21,11 @@ const ACTIONS: usize = SourceAction::ALL.len();
 pub(super) struct SourceTable {
     limits: SourceLimits,
     entries: HashMap<Source, SourceState>,
-    /// The sources without a penalty, the one seen longest ago first.
+    /// The sources without a penalty, the least recently seen one first.
     calm: BTreeSet<(u64, Source)>,
-    /// The sources with penalties, the one with the oldest last penalty first.
+    /// The sources with penalties, in the order of their last penalty, the oldest first.
     penalised: BTreeSet<(u64, Source)>,
-    /// The next position in `calm` or `penalised`; each change of order takes one.
+    /// The next position in `calm` or `penalised`. Each change of the order uses a new one.
     order: u64,
 }
 
@@ -40,7 +40,7 @@ struct SourceState {
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Penalty {
-    /// The number of penalties, less those that have decayed.
+    /// The number of penalties, minus those that have decayed.
     level: u32,
     /// The time of the last penalty, moved forward for each level that has decayed.
     since: Duration,
@@ -48,7 +48,7 @@ struct Penalty {
 }
 
 impl Penalty {
-    /// Lowers the level for the time since the last penalty.
+    /// Lowers the level by one for each decay time since the last penalty.
     fn decay(&mut self, rules: Penalties, now: Duration) {
         let quiet = now.saturating_sub(self.since.max(self.until));
         if self.level == 0 || quiet < rules.decay {
@@ -124,7 +124,7 @@ impl SourceTable {
         self.limits = limits;
     }
 
-    /// Takes `count` tokens, or returns how long the source has to wait. A source with too few
+    /// Takes `count` tokens, or returns a refusal with the time to wait. A source with too few
     /// tokens gets a penalty.
     pub(super) fn take(
         &mut self,
@@ -156,9 +156,8 @@ impl SourceTable {
         Err(refusal(wait, true))
     }
 
-    /// The fast path of [`take`](Self::take). Returns whether the source is known, has no penalty,
-    /// and had enough
-    /// tokens.
+    /// Takes the tokens of a source that is known, has no penalty, and has enough tokens. Returns
+    /// false for any other source, which [`take`](Self::take) then handles.
     fn take_without_penalty(
         &mut self,
         source: Source,
@@ -224,7 +223,7 @@ impl SourceTable {
         entries.filter(has_penalty).count()
     }
 
-    /// Marks the source as seen last. Adds it if it is new.
+    /// Marks the source as the most recently seen one, and adds it if it is new.
     fn touch(&mut self, source: Source, rules: Penalties, now: Duration) {
         let Some(entry) = self.entries.get_mut(&source) else {
             self.make_room();
@@ -237,13 +236,13 @@ impl SourceTable {
             return;
         };
         if entry.order == self.order && entry.penalties.is_none() {
-            // It is the one that was seen last already.
+            // The source is already the most recently seen one.
             return;
         }
         if let Some(penalties) = &mut entry.penalties {
             penalties.iter_mut().for_each(|penalty| penalty.decay(rules, now));
             if !penalties.iter().all(|penalty| penalty.is_over(now)) {
-                // Its position is that of its last penalty.
+                // The position of a penalised source changes only with a new penalty.
                 return;
             }
             entry.penalties = None;
@@ -256,8 +255,8 @@ impl SourceTable {
         self.calm.insert((self.order, source));
     }
 
-    /// Forgets a source if the table is full: of those without a penalty, the least recently seen
-    /// one.
+    /// Removes sources if the table is full. The least recently seen source without a penalty is
+    /// removed first.
     fn make_room(&mut self) {
         while self.entries.len() >= self.limits.max_sources.max(2) {
             let evicted = self.calm.pop_first().or_else(|| self.penalised.pop_first());
@@ -266,8 +265,8 @@ impl SourceTable {
         }
     }
 
-    /// Records that the source got a penalty. Forgets the oldest penalised sources beyond half of
-    /// the table.
+    /// Records that the source got a penalty. If penalised sources take more than half of the
+    /// table, removes those with the oldest penalties.
     fn move_to_penalised(&mut self, source: Source) {
         let Some(entry) = self.entries.get_mut(&source) else { return };
         let key = (entry.order, source);

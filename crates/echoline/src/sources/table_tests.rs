@@ -53,7 +53,7 @@ fn penalties_double_and_decay() {
         }
     }
     assert_eq!(waits, [2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
-    // The level after ten penalties is 10; nine times the decay leave one.
+    // The level after ten penalties is 10, and after nine decay times it is 1.
     now += Duration::from_secs(9 * 120);
     assert_eq!(table.take(source(1), LOGIN, 1, now), Ok(()));
     assert_eq!(table.take(source(1), LOGIN, 1, now).unwrap_err().wait, at(4.0));
@@ -131,7 +131,7 @@ fn exempt_sources_and_loopback_have_no_limit() {
     }
     assert!(table.take(loopback, SourceAction::Moderation, 1, at(0.0)).is_ok());
     assert!(table.take(loopback, SourceAction::Moderation, 1, at(0.0)).is_err());
-    assert_eq!(table.len(), 1, "exempt sources take no place");
+    assert_eq!(table.len(), 1, "exempt sources are not in the table");
     table.limits.change("loopback limited").unwrap();
     assert!(table.take(loopback, LOGIN, 1, at(0.0)).is_ok());
     assert!(table.take(loopback, LOGIN, 1, at(0.0)).is_err());

@@ -1,5 +1,5 @@
-//! One token bucket, kept as the time at which it is full (the generic cell rate algorithm, ITU-T
-//! I.371). Pure: times are arguments, in nanoseconds.
+//! One token bucket, represented by the time at which it will be full (the generic cell rate
+//! algorithm, ITU-T I.371). Pure: times are arguments, in nanoseconds.
 
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ pub(crate) struct TokenBucket {
 }
 
 impl TokenBucket {
-    /// Returns a bucket that is full at this time.
+    /// Returns a bucket that will be full at this time.
     pub(crate) fn full_at(time: u64) -> Self {
         Self { full_at: time }
     }
 
-    /// Takes the tokens that return within `cost` from a bucket that fills within `depth`. Returns
-    /// `false` if too few are left.
+    /// Takes tokens from the bucket. `cost` is the time in which these tokens return, and `depth`
+    /// is the time in which an empty bucket fills. Returns `false` if too few tokens are left.
     #[inline]
     pub(crate) fn take(&mut self, cost: u64, depth: u64, now: u64) -> bool {
         let full_at = self.full_at.max(now).saturating_add(cost);
@@ -27,7 +27,7 @@ impl TokenBucket {
         is_there
     }
 
-    /// Returns the tokens that an earlier take of `cost` removed.
+    /// Gives back the tokens that an earlier call of `take` with `cost` removed.
     pub(crate) fn give_back(&mut self, cost: u64) {
         self.full_at = self.full_at.saturating_sub(cost);
     }

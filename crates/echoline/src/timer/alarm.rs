@@ -1,40 +1,43 @@
-//! Wakes many waiters, each at its time, more precisely than the runtime's timer, which ticks
+//! Wakes many waiters at their due times. It is more precise than the runtime's timer, which ticks
 //! once per millisecond.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::task::Waker;
 use std::time::Duration;
 
+use nix::sys::resource::{UsageWho, getrusage};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
+use super::polling::{Polling, PollingControl, PollingUse};
 use super::precise::Timer;
 use echoline_base::poison::IgnorePoison;
 
 /// The precision of a wake-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precision {
-    /// Precise to the millisecond: the runtime's own timer, which tests can pause.
+    /// Precise to the millisecond. Uses the runtime's own timer, which tests can pause.
     Tick,
-    /// Precise to some tens of microseconds: a timer of the system. With a spin time, the thread
-    /// polls without sleeping for that time before each due time.
-    Exact {
-        /// The time before each due time at which the thread starts to poll without sleeping.
-        spin: Duration,
-    },
+    /// Precise to some tens of microseconds: a timer of the system. If the thread polls before each
+    /// due time, precise to a few microseconds.
+    Exact(Polling),
 }
 
 /// The timer of one thread. Its [`run`](Self::run) wakes the tasks.
 #[derive(Debug)]
 pub struct Alarm {
     precision: Precision,
-    /// At most one entry for each connection, plus old entries of tasks that something else has
-    /// woken.
+    /// The waiting tasks. There is at most one entry for each connection, plus outdated entries of
+    /// tasks that were woken by something else.
     wakers: Mutex<BinaryHeap<Reverse<ScheduledWaker>>>,
     /// Signals that the next due time has changed.
     changed: Notify,
+    /// Nanoseconds of polling, and pauses.
+    polled: AtomicU64,
+    pauses: AtomicU32,
 }
 
 #[derive(Debug)]
@@ -46,7 +49,21 @@ struct ScheduledWaker {
 impl Alarm {
     /// Creates an alarm without waiters.
     pub fn new(precision: Precision) -> Self {
-        Self { precision, wakers: Mutex::default(), changed: Notify::new() }
+        Self {
+            precision,
+            wakers: Mutex::default(),
+            changed: Notify::new(),
+            polled: AtomicU64::new(0),
+            pauses: AtomicU32::new(0),
+        }
+    }
+
+    /// Returns what polling took so far. May be called from any thread.
+    pub fn polling_use(&self) -> PollingUse {
+        PollingUse {
+            polled: Duration::from_nanos(self.polled.load(Ordering::Relaxed)),
+            pauses: self.pauses.load(Ordering::Relaxed),
+        }
     }
 
     /// Wakes `waker` at `due`.
@@ -68,15 +85,16 @@ impl Alarm {
 
     /// Wakes the waiters at their times. Never completes.
     pub async fn run(&self) {
-        let mut timer = match self.precision {
-            Precision::Tick => None,
-            Precision::Exact { .. } => Timer::new(),
+        let (mut timer, polling) = match self.precision {
+            Precision::Tick => (None, Polling::Fixed(Duration::ZERO)),
+            Precision::Exact(polling) => (Timer::new(), polling),
         };
+        let mut control = PollingControl::new(polling);
         loop {
             match self.wake_due(Instant::now()) {
                 None => self.changed.notified().await,
                 Some(due) => tokio::select! {
-                    () = self.until(due, &mut timer) => {}
+                    () = self.until(due, &mut timer, &mut control) => {}
                     () = self.changed.notified() => {}
                 },
             }
@@ -98,22 +116,47 @@ impl Alarm {
     }
 
     /// Waits until `due`. Cancel safe.
-    async fn until(&self, due: Instant, timer: &mut Option<Timer>) {
-        let spin = match self.precision {
-            Precision::Tick => Duration::ZERO,
-            Precision::Exact { spin } => spin,
-        };
+    async fn until(&self, due: Instant, timer: &mut Option<Timer>, control: &mut PollingControl) {
         loop {
-            let left = due.saturating_duration_since(Instant::now());
-            match timer {
-                _ if left.is_zero() => return,
+            let now = Instant::now();
+            let left = due.saturating_duration_since(now);
+            let polling = control.length(now);
+            if left.is_zero() {
+                return self.end_polling(now, control);
+            }
+            if left <= polling {
+                control.note_poll(now);
                 // The runtime polls for input each time, without sleeping.
-                _ if left <= spin => tokio::task::yield_now().await,
-                Some(timer) => timer.sleep(left - spin).await,
-                None => sleep_until(due - spin).await,
+                tokio::task::yield_now().await;
+                continue;
+            }
+            self.end_polling(now, control);
+            let until = due - polling;
+            match timer {
+                Some(timer) => timer.sleep(left - polling).await,
+                None => sleep_until(until).await,
+            }
+            let woken = Instant::now();
+            if woken >= until {
+                control.note_wake_up(woken - until);
             }
         }
     }
+
+    fn end_polling(&self, now: Instant, control: &mut PollingControl) {
+        control.end_stretch(now, involuntary_switches);
+        let PollingUse { polled, pauses } = control.used();
+        let polled = u64::try_from(polled.as_nanos()).unwrap_or(u64::MAX);
+        self.polled.store(polled, Ordering::Relaxed);
+        self.pauses.store(pauses, Ordering::Relaxed);
+    }
+}
+
+/// Returns how often the system took the core from this thread, to give it to another one
+/// (getrusage(2), `ru_nivcsw`); zero if it does not tell.
+fn involuntary_switches() -> u64 {
+    let usage = getrusage(UsageWho::RUSAGE_THREAD).ok();
+    usage.and_then(|usage| usage.involuntary_context_switches().try_into().ok()).unwrap_or(0)
 }
 
 impl PartialEq for ScheduledWaker {
@@ -167,7 +210,8 @@ mod tests {
         let start = Instant::now();
         let woken = Arc::new(Mutex::new(Vec::new()));
         let mut waits = tokio::task::JoinSet::new();
-        // Long enough that all of them wait before the first is due, even on a busy host.
+        // The times are long enough that all tasks wait before the first is due, even on a busy
+        // host.
         for millis in [300, 100, 200] {
             let (alarm, woken) = (Arc::clone(&alarm), Arc::clone(&woken));
             waits.spawn(async move {
@@ -189,9 +233,9 @@ mod tests {
 
     #[tokio::test]
     async fn exact_times_wake_in_order() {
-        for spin in [0, 500] {
-            let spin = Duration::from_micros(spin);
-            assert_eq!(in_order(Precision::Exact { spin }).await, [100, 200, 300]);
+        for polling in [0, 500].map(Duration::from_micros).map(Polling::Fixed) {
+            assert_eq!(in_order(Precision::Exact(polling)).await, [100, 200, 300]);
         }
+        assert_eq!(in_order(Precision::Exact(Polling::Adaptive)).await, [100, 200, 300]);
     }
 }

@@ -1,4 +1,5 @@
 //! Timers that are finer than the runtime's ticks of one millisecond.
 
 pub(crate) mod alarm;
+pub(crate) mod polling;
 pub(crate) mod precise;

@@ -7,8 +7,8 @@ use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFl
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, sleep_until};
 
-/// Waits until `due`, by `timer` as precisely as the system can, and no longer than the runtime's
-/// timer would. Cancel safe.
+/// Waits until `due`. With `timer` this is as precise as the system allows, and never later than
+/// with the runtime's timer. Cancel safe.
 pub(crate) async fn exactly(timer: &mut Option<Timer>, due: Instant) {
     loop {
         let left = due.saturating_duration_since(Instant::now());
@@ -24,7 +24,7 @@ pub(crate) async fn exactly(timer: &mut Option<Timer>, due: Instant) {
     }
 }
 
-/// A `timerfd(2)`, which is not rounded up to ticks.
+/// A timer descriptor (timerfd_create(2)), whose times are not rounded up to ticks.
 #[derive(Debug)]
 pub(crate) struct Timer(AsyncFd<Descriptor>);
 
@@ -51,7 +51,7 @@ impl Timer {
         AsyncFd::new(Descriptor(timer)).ok().map(Self)
     }
 
-    /// Sleeps for about this long. It may end early. Cancel safe.
+    /// Sleeps for about `length`. It may return early. Cancel safe.
     pub(crate) async fn sleep(&mut self, length: Duration) {
         // A length of zero would switch the timer off.
         let once = Expiration::OneShot(length.max(Duration::from_nanos(1)).into());
@@ -59,7 +59,7 @@ impl Timer {
         if set.is_err() {
             return tokio::time::sleep(length).await;
         }
-        // Each expiry causes an event, so the expiry count need not be read.
+        // The runtime gets an event for each expiry, so the expiry count need not be read.
         if let Ok(mut ready) = self.0.readable().await {
             ready.clear_ready();
         }

@@ -16,7 +16,7 @@ pub type OpenFuture<'a> = Pin<Box<dyn Future<Output = Result<Stream, Closed>> + 
 
 /// A transport step: it reads a header, performs a handshake, or adds a layer to the stream.
 ///
-/// It runs in the connection's own task, under
+/// It runs in the connection's own task, within
 /// [`Limits::handshake_timeout`](crate::Limits::handshake_timeout), so a slow client does not delay
 /// other connections. Dropping the future closes the connection.
 ///
@@ -61,7 +61,8 @@ pub type OpenFuture<'a> = Pin<Box<dyn Future<Output = Result<Stream, Closed>> + 
 /// # }
 /// ```
 pub trait Step: fmt::Debug + Send + Sync {
-    /// Returns the stream for the next step, or the reason for which the connection ends here.
+    /// Runs the step. Returns the stream for the next step, or the reason why the connection ends
+    /// here.
     fn open<'a>(&'a self, stream: Stream, origin: &'a mut Origin) -> OpenFuture<'a>;
 
     /// Returns the refusal that a client without a connection slot receives before this step runs.
@@ -78,9 +79,9 @@ pub trait Step: fmt::Debug + Send + Sync {
         false
     }
 
-    /// Returns the protocol that this step adds; `None` if it adds none, like the step that reads a
-    /// PROXY header. If you write a step for `tls://` or `ws://` addresses, name its protocol here:
-    /// a listener refuses to serve a scheme that no step of its transport speaks.
+    /// Returns the protocol that this step adds. It is `None` if the step adds none, like the step
+    /// that reads a PROXY header. A step for `tls://` or `ws://` addresses must return its
+    /// protocol, because a listener does not serve a scheme without a step for its protocol.
     fn protocol(&self) -> Option<Protocol> {
         None
     }
@@ -117,12 +118,12 @@ impl fmt::Display for Protocol {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// No message, because the client could not understand one; the connection just ends.
+    /// The client gets no message, because it could not understand one. The connection only ends.
     Silence,
-    /// Sends this text. Then the connection ends.
+    /// The client gets this text, and then the connection ends.
     Words(String),
-    /// The message of the next step, or of the server itself, because this step does not change the
-    /// bytes that the server sends.
+    /// The client gets the message of the next step, or of the server itself, because this step
+    /// does not change the bytes that the server sends.
     Next,
 }
 
@@ -152,8 +153,8 @@ impl Transport {
         self.steps.is_empty()
     }
 
-    /// Returns the refusal of the first step that has one; [`Refusal::Next`] if no step changes the
-    /// bytes.
+    /// Returns the refusal of the first step whose refusal is not [`Refusal::Next`], or
+    /// [`Refusal::Next`] if there is no such step.
     pub(crate) fn refusal(&self, closed: Closed) -> Refusal {
         first_refusal(&self.steps, closed)
     }
@@ -169,16 +170,16 @@ impl Transport {
         self.steps.iter().any(|step| step.speaks_for_others(origin))
     }
 
-    /// Returns the answer of the steps that follow the PROXY header to a refused client; without a
-    /// PROXY header, of all steps.
+    /// Returns the refusal for a client that a proxy has named, from the steps after the PROXY
+    /// header. Without a step for the PROXY header, all steps count.
     pub(crate) fn refusal_after_proxy(&self, origin: &Origin, closed: Closed) -> Refusal {
         let is_proxy = |step: &Arc<dyn Step>| step.speaks_for_others(origin);
         let after = self.steps.iter().position(is_proxy).map_or(0, |proxy| proxy + 1);
         first_refusal(&self.steps[after..], closed)
     }
 
-    /// Runs all steps as [`open`](Self::open) does, and calls `admit` as soon as a trusted proxy
-    /// has named the client.
+    /// Works like [`open`](Self::open), but calls `admit` as soon as a trusted proxy has named the
+    /// client.
     pub(crate) async fn open_admitted(
         &self,
         mut stream: Stream,
@@ -207,12 +208,13 @@ impl Transport {
     }
 }
 
-/// The reason for which a stream did not pass all steps.
+/// The reason why a stream did not pass all steps.
 #[derive(Debug)]
 pub(crate) enum OpenError {
     /// A step failed.
     Step(Closed),
-    /// The client that a proxy named may not connect. Contains the stream at that point.
+    /// The client that a proxy has named may not connect. Contains the stream as it was at that
+    /// time.
     Admission(SourceRefusal, Stream),
 }
 

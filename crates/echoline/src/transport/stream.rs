@@ -3,8 +3,9 @@
 use std::any::Any;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use socket2::SockRef;
@@ -12,11 +13,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::sleep;
 
+use super::credentials::PeerCredentials;
+use super::socket_io;
 use crate::connection::limits::Closed;
 use crate::listener::address::canonical;
 use echoline_base::backoff::Backoff;
 
-/// First and maximum pause before a retry when the queue of a Unix socket is full.
+/// The first and the longest pause before a retry if the queue of a Unix socket is full.
 const QUEUE_PAUSE: Duration = Duration::from_millis(1);
 const QUEUE_PAUSE_MAX: Duration = Duration::from_millis(50);
 
@@ -61,7 +64,8 @@ impl Stream {
         let mut backoff = Backoff::new(QUEUE_PAUSE, QUEUE_PAUSE_MAX);
         loop {
             match UnixStream::connect(name.as_deref().unwrap_or(path)).await {
-                // Polling is the only way to wait: unlike TCP, connect(2) fails at once (unix(7)).
+                // Polling is the only way to wait, because connect(2) of a Unix socket fails at
+                // once if the queue is full (unix(7)).
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     sleep(backoff.next_delay()).await;
                 }
@@ -103,20 +107,21 @@ impl Stream {
         self.tcp()?.local_addr().ok().map(canonical)
     }
 
-    /// Returns the user ID of the process at the other end of a Unix socket (`SO_PEERCRED`,
-    /// unix(7)); `None` for a layered stream.
+    /// Returns the process at the other end of a Unix socket; `None` for all other streams.
     #[must_use]
-    pub fn peer_uid(&self) -> Option<u32> {
+    #[doc(alias = "peer_cred")]
+    pub fn peer_credentials(&self) -> Option<PeerCredentials> {
         match &self.0 {
-            StreamKind::Unix(socket) => socket.peer_cred().ok().map(|peer| peer.uid()),
+            StreamKind::Unix(socket) => socket.peer_cred().ok().map(PeerCredentials::from),
             StreamKind::Tcp(_) | StreamKind::Layered(_) => None,
         }
     }
 
-    /// Sends as much of `words` as the socket takes at once, and closes it: the cheapest refusal.
-    /// The peer may not receive the words if it has sent input that was not read.
+    /// Sends as much of `words` as the socket takes at once, and closes the socket. This is the
+    /// cheapest refusal. If the peer has sent input that was not read, it may not receive the
+    /// words.
     pub(crate) fn end_at_once(self, words: &str) {
-        // The rest of the words is lost, in exchange for a cheap refusal.
+        // The result does not matter. The rest of the words is lost, which keeps the refusal cheap.
         let _ = match &self.0 {
             StreamKind::Tcp(socket) => socket.try_write(words.as_bytes()),
             StreamKind::Unix(socket) => socket.try_write(words.as_bytes()),
@@ -124,12 +129,12 @@ impl Stream {
         };
     }
 
-    /// Makes the socket below all layers reset its connection on close. Otherwise a peer that takes
-    /// nothing would make the system keep the unsent bytes for minutes. A Unix socket keeps nothing
-    /// and just closes.
+    /// Makes the socket below all layers reset its connection on close. Otherwise the system would
+    /// keep unsent bytes for minutes if the peer reads nothing. A Unix socket keeps no bytes, so it
+    /// needs no reset.
     pub fn reset_on_close(&mut self) {
         match &mut self.0 {
-            // It fails only on a closed socket, which needs no reset.
+            // The call fails only on a closed socket, which needs no reset.
             StreamKind::Tcp(socket) => drop(socket.set_zero_linger()),
             StreamKind::Unix(_) => {}
             StreamKind::Layered(layer) => layer.signal(CloseSignal::Reset),
@@ -137,17 +142,18 @@ impl Stream {
     }
 
     /// Makes the TCP socket below all layers hold its output until the stream ends, for 200 ms at
-    /// most (tcp(7), `TCP_CORK`). The output and the end then leave in one segment.
+    /// most (tcp(7), `TCP_CORK`). The output and the end of the stream are then sent in one
+    /// segment.
     pub(crate) fn cork(&mut self) {
         match &mut self.0 {
-            // It fails only on a closed socket, which has nothing to send.
+            // The call fails only on a closed socket, which has nothing to send.
             StreamKind::Tcp(socket) => drop(SockRef::from(&*socket).set_tcp_cork(true)),
             StreamKind::Unix(_) => {}
             StreamKind::Layered(layer) => layer.signal(CloseSignal::Cork),
         }
     }
 
-    /// Tells the layers, if there are any, the close reason of the connection.
+    /// Tells the layers the close reason of the connection.
     pub fn note_end(&mut self, closed: Closed) {
         if let StreamKind::Layered(layer) = &mut self.0 {
             layer.signal(CloseSignal::Ends(closed));
@@ -158,7 +164,7 @@ impl Stream {
     /// once. Then closes the socket.
     pub fn shutdown_now(mut self) {
         if let StreamKind::Layered(layer) = &mut self.0 {
-            // The connection ends here, so the result does not matter.
+            // The result does not matter, because the connection ends here.
             let cx = &mut Context::from_waker(std::task::Waker::noop());
             let _ = Pin::new(layer).poll_shutdown(cx);
         }
@@ -174,11 +180,25 @@ impl Stream {
         }))
     }
 
-    /// Returns the plain socket, to be used without a runtime; it does not block.
+    /// Returns whether the stream is a socket without layers.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        !matches!(self.0, StreamKind::Layered(_))
+    }
+
+    /// Returns the plain socket for use without the runtime. It is non-blocking.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::Unsupported`] for a layered stream, or an error of the runtime.
+    pub fn into_fd(self) -> io::Result<OwnedFd> {
+        self.into_socket().map(OwnedFd::from)
+    }
+
+    /// Returns the plain socket for use without a runtime. It is non-blocking.
     pub(crate) fn into_socket(self) -> io::Result<socket2::Socket> {
         match self.0 {
             StreamKind::Tcp(socket) => Ok(socket.into_std()?.into()),
-            StreamKind::Unix(socket) => Ok(std::os::fd::OwnedFd::from(socket.into_std()?).into()),
+            StreamKind::Unix(socket) => Ok(OwnedFd::from(socket.into_std()?).into()),
             StreamKind::Layered(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
@@ -274,6 +294,59 @@ impl AsyncWrite for Stream {
     }
 }
 
+/// Reads once, as [`AsyncRead::poll_read`] does, and returns the number of bytes. It costs less for
+/// a plain socket, because it registers the task only if the task has to wait, and does not use the
+/// task's budget ([`tokio::task::coop`]). So the caller must limit the reads of one turn.
+#[inline]
+pub(crate) fn poll_read<S: AsyncRead + Unpin + 'static>(
+    stream: &mut S,
+    bytes: &mut [u8],
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    match plain_socket(stream) {
+        Some(StreamKind::Tcp(socket)) => socket_io::poll_read(socket, bytes, cx),
+        Some(StreamKind::Unix(socket)) => socket_io::poll_read(socket, bytes, cx),
+        Some(StreamKind::Layered(_)) | None => {
+            let mut buffer = ReadBuf::new(bytes);
+            ready!(Pin::new(stream).poll_read(cx, &mut buffer))?;
+            Poll::Ready(Ok(buffer.filled().len()))
+        }
+    }
+}
+
+/// Writes as many of `bytes` as a plain socket takes at once. It does not use the task's budget
+/// either, so the caller must read between two calls.
+///
+/// # Errors
+/// [`io::ErrorKind::WouldBlock`] if the socket takes nothing now, and always for a layered stream.
+/// The task is not registered.
+#[inline]
+pub(crate) fn write_at_once<S: 'static>(stream: &mut S, bytes: &[u8]) -> io::Result<usize> {
+    match plain_socket(stream) {
+        Some(StreamKind::Tcp(socket)) => socket_io::write_at_once(socket, bytes),
+        Some(StreamKind::Unix(socket)) => socket_io::write_at_once(socket, bytes),
+        Some(StreamKind::Layered(_)) | None => Err(io::ErrorKind::WouldBlock.into()),
+    }
+}
+
+/// Returns `Pending` if a plain socket certainly has no input. The task is then woken when input
+/// arrives. It costs less than a read that finds no input. A layered stream is always ready.
+#[inline]
+pub(crate) fn poll_readable<S: 'static>(stream: &mut S, cx: &mut Context<'_>) -> Poll<()> {
+    // An error is ready too: the read returns it.
+    match plain_socket(stream) {
+        Some(StreamKind::Tcp(socket)) => socket.poll_read_ready(cx).map(|_| ()),
+        Some(StreamKind::Unix(socket)) => socket.poll_read_ready(cx).map(|_| ()),
+        Some(StreamKind::Layered(_)) | None => Poll::Ready(()),
+    }
+}
+
+#[inline]
+fn plain_socket<S: 'static>(stream: &mut S) -> Option<&StreamKind> {
+    let stream: &mut dyn Any = stream;
+    stream.downcast_ref::<Stream>().map(|stream| &stream.0)
+}
+
 /// A byte stream over another one; see [`Connection::layer`](crate::Connection::layer).
 pub trait Layer: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// The stream below.
@@ -283,8 +356,8 @@ pub trait Layer: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// layer.
     fn below(&mut self) -> &mut Self::Below;
 
-    /// Notes that the connection is about to be closed for this reason, for protocols that tell
-    /// their peer. Passed on to the streams below.
+    /// Notifies the layer that the connection will be closed for this reason, because some
+    /// protocols send the reason to the peer. The default passes the notice on to the stream below.
     fn note_end(&mut self, closed: Closed) {
         signal_close(self.below(), CloseSignal::Ends(closed));
     }
@@ -293,17 +366,17 @@ pub trait Layer: AsyncRead + AsyncWrite + Unpin + Send + 'static {
 /// A notice to the streams below a connection that is about to close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CloseSignal {
-    /// The connection is about to be closed, with this close reason.
+    /// The connection will be closed, with this close reason.
     Ends(Closed),
     /// The socket must reset its connection when it is closed.
     Reset,
-    /// The socket must hold its output until the stream ends, so that both leave in one segment.
+    /// The socket must hold its output until the stream ends, so that both are sent in one segment.
     Cork,
 }
 
-/// Sends the notice to `stream`, if its type accepts one. Without a reset the system would go on
-/// sending the pending bytes after the close. If the peer reads nothing, it would keep them for
-/// minutes.
+/// Passes the notice to `stream`, if its type accepts one. Without a reset, the system would
+/// continue to send the pending bytes after the close. If the peer reads nothing, it would keep the
+/// bytes for minutes.
 pub(crate) fn signal_close<S: 'static>(stream: &mut S, word: CloseSignal) {
     let stream: &mut dyn Any = stream;
     if let Some(stream) = stream.downcast_mut::<Stream>() {

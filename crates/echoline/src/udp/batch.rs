@@ -1,4 +1,5 @@
-//! Many datagrams with one system call: recvmmsg(2) and sendmmsg(2), without an allocation.
+//! Receives and sends many datagrams with one system call (recvmmsg(2), sendmmsg(2)), without an
+//! allocation.
 
 use std::cell::RefCell;
 use std::io::{self, IoSlice, IoSliceMut};
@@ -14,12 +15,13 @@ use nix::sys::socket::{
 
 use super::guard::DatagramArrival;
 
-/// Maximum number of datagrams per call. After each call the task yields to other tasks of the
+/// The maximum number of datagrams per call. After each call the task yields to other tasks of the
 /// thread.
 pub(super) const BATCH: usize = 32;
 
-/// Room for any datagram (65,507 bytes over IPv4, 65,527 over IPv6), and a little more, so that the
-/// datagrams do not all begin at the same lines of the processor's cache.
+/// The distance between two datagrams in the buffer. It has room for any datagram (65,507 bytes
+/// over IPv4, 65,527 over IPv6). It is not a multiple of a large power of two, so that the
+/// datagrams do not compete for the same lines of the processor's cache.
 const STRIDE: usize = 65_600;
 
 /// The datagrams received in one system call, and the answers to send. The buffers are reserved,
@@ -30,7 +32,7 @@ pub(super) struct DatagramBatch {
     arrivals: Vec<ReceivedDatagram>,
     written: Vec<u8>,
     outgoing: Vec<OutgoingDatagram>,
-    /// The number of `outgoing` datagrams that were already sent.
+    /// The number of datagrams in `outgoing` that were already sent.
     gone: usize,
 }
 
@@ -39,7 +41,7 @@ pub(super) struct DatagramBatch {
 pub(super) struct ReceivedDatagram {
     pub(super) arrival: DatagramArrival,
     pub(super) length: usize,
-    /// The index of the network interface that received it.
+    /// The index of the network interface that received the datagram.
     interface: u32,
 }
 
@@ -57,7 +59,7 @@ enum PayloadSource {
     Written(Range<usize>),
 }
 
-/// The local address that a datagram is sent from. The interface is set only if the address is
+/// The local address from which a datagram is sent. The interface is set only if the address is
 /// ambiguous without it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct LocalAddress {
@@ -98,8 +100,8 @@ impl DatagramBatch {
                 .extend(arrivals.map(|arrival| arrival.unwrap_or(ReceivedDatagram::UNKNOWN)));
             Ok(())
         })?;
-        // The system writes the message lengths into the headers, which keep them. After a datagram
-        // without an address the headers would have no room for the next address.
+        // The system writes the length of each address into the headers, which are used again.
+        // After a datagram without an address, the headers would have no room for the next address.
         if self.arrivals.iter().any(|received| received.arrival.source.port() == 0) {
             forget_headers(family);
         }
@@ -162,7 +164,8 @@ impl DatagramBatch {
         }
     }
 
-    /// Sends the queued answers. Returns their number and bytes, both 0 if all are sent.
+    /// Sends queued answers with one call. Returns the number of sent answers and of their bytes.
+    /// Both are 0 if all answers are sent.
     ///
     /// # Errors
     /// [`io::ErrorKind::WouldBlock`] if the system has no room now. Any other error discards the
@@ -174,7 +177,7 @@ impl DatagramBatch {
     ) -> io::Result<Option<(u64, u64)>> {
         let rest = &self.outgoing[self.gone..];
         let Some(first) = rest.first() else { return Ok(None) };
-        // Each call sends from one local address only.
+        // One call can send from only one local address.
         let run = rest.iter().take_while(|next| next.from == first.from).take(BATCH).count();
         let slice = |index: usize| rest.get(index).map_or(&[][..], |next| self.bytes(next));
         let slices: [_; BATCH] = std::array::from_fn(|index| [IoSlice::new(slice(index))]);
@@ -293,8 +296,9 @@ enum IoDirection {
 type Headers = MultiHeaders<SockaddrStorage>;
 
 thread_local! {
-    /// The message headers of the calls. They contain pointers, so they belong to one thread. Each
-    /// direction and family has its own, because headers keep the lengths of their last use.
+    /// The message headers of the calls. They contain pointers, so each thread has its own. Each
+    /// direction and family has separate headers, because headers keep the lengths of their last
+    /// use.
     static HEADERS: RefCell<[[Option<Headers>; 2]; 2]> = const {
         RefCell::new([[None, None], [None, None]])
     };
@@ -316,7 +320,8 @@ fn forget_headers(family: AddressFamily) {
 }
 
 fn make_headers(family: AddressFamily, direction: IoDirection) -> Headers {
-    // The buffer has exactly the size of the messages used, because sendmmsg would parse any rest.
+    // The buffer has exactly the size of the control messages, because sendmmsg would also parse
+    // unused bytes.
     let said = match (family, direction) {
         (AddressFamily::V4, IoDirection::In) => cmsg_space!(libc::in_pktinfo, u8),
         (AddressFamily::V6, IoDirection::In) => cmsg_space!(libc::in6_pktinfo, libc::c_int),

@@ -8,17 +8,19 @@ use core::net::IpAddr;
 
 use crate::sources::token_bucket::{TokenBucket, nanos};
 
-/// Maximum number of sources with their own bucket. All others share one bucket: a sender that
-/// forges a million addresses uses no more memory than this, and gets the rate of one source.
+/// The maximum number of sources with their own bucket. All other sources share one bucket. So an
+/// attacker who forges a million addresses cannot use more memory than this, and further addresses
+/// together get the rate of one source.
 const SOURCES_MAX: usize = 65_536;
 
-/// Minimum interval between two searches for sources that can be forgotten.
+/// The minimum interval between two searches for sources that can be forgotten.
 const SWEEP_EVERY: Duration = Duration::from_millis(100);
 
 /// The rate at which tokens return, and the maximum number of tokens.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TokenRate {
-    /// The time in which one token returns, in nanoseconds, as is `depth`.
+    /// The time in which one token returns, and the time in which an empty bucket fills, in
+    /// nanoseconds.
     interval: u64,
     depth: u64,
 }
@@ -41,7 +43,7 @@ impl TokenRate {
 pub(super) struct SourceBuckets {
     rate: TokenRate,
     buckets: HashMap<IpAddr, TokenBucket>,
-    /// Shared by all sources that arrived while the table was full.
+    /// The bucket of all sources that arrived while the table was full.
     others: TokenBucket,
     swept_at: Duration,
 }
@@ -119,7 +121,7 @@ mod tests {
     }
 
     proptest! {
-        /// In any sequence of datagrams, no more pass than the burst and the rate allow.
+        /// In any sequence of datagrams, at most as many pass as the burst and the rate allow.
         #[test]
         fn never_more_than_burst_and_rate(
             per_second in 1u32..2000,

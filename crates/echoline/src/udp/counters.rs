@@ -23,33 +23,34 @@ struct CountersInner {
     refused: [AtomicU64; DatagramRefusal::ALL.len()],
     /// The overflow count that was read from the system when a socket was closed.
     overflowed: AtomicU64,
-    /// The inodes of the sockets whose drops the system counts; 0 for a closed socket.
+    /// The inodes of the sockets, by which the system's counts of dropped datagrams are found; 0
+    /// for a closed socket.
     sockets: Vec<AtomicU64>,
 }
 
-/// The counters at one moment. Without planned faults received = answered + taken + not sent +
-/// refused, except for datagrams in progress.
+/// The counters at one moment. Without planned faults, `received` is the sum of `answered`,
+/// `taken`, `not_sent` and `refused`, except for datagrams in progress.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DatagramSnapshot {
-    /// Datagrams that were received.
+    /// The number of received datagrams.
     pub received: u64,
-    /// Their bytes.
+    /// The number of bytes in the received datagrams.
     pub received_bytes: u64,
-    /// Answers that were sent.
+    /// The number of sent answers.
     pub answered: u64,
-    /// Their bytes.
+    /// The number of bytes in the sent answers.
     pub answered_bytes: u64,
-    /// Datagrams that got no answer at once by intent: the server discards them, or a planned fault
-    /// lost them or kept them back.
+    /// The number of datagrams that intentionally got no answer at once: the server discards them,
+    /// or a planned fault has dropped or delayed them.
     pub taken: u64,
-    /// Answers that the system did not send.
+    /// The number of answers that the system did not send.
     pub not_sent: u64,
-    /// Datagrams that were refused an answer, by reason: all of [`DatagramRefusal::ALL`] in their
-    /// order.
+    /// The number of datagrams that were refused an answer, for each reason in
+    /// [`DatagramRefusal::ALL`], in that order.
     pub refused: [u64; DatagramRefusal::ALL.len()],
-    /// Datagrams that the system dropped because they arrived faster than they were read. No other
-    /// counter includes them.
+    /// The number of datagrams that the system dropped because they arrived faster than they were
+    /// read. No other counter includes them.
     pub overflowed: u64,
 }
 
@@ -100,7 +101,8 @@ impl DatagramCounts {
         self.inner.refused[refusal as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Keeps the system's count for the socket with this inode, which is about to be closed.
+    /// Keeps the system's count of dropped datagrams for the socket with this inode. Call it before
+    /// the socket is closed.
     pub(super) fn close(&self, socket: u64) {
         let open = self.inner.sockets.iter().find(|open| open.load(Ordering::Relaxed) == socket);
         if let Some(open) = open {

@@ -1,10 +1,10 @@
 //! Decides which datagrams are answered. Pure.
 //!
 //! A datagram's source address may be forged. The answer then goes to a host that did not ask: a
-//! victim, this server itself, or another echo server. Two echo servers would answer each other for
-//! ever (CVE-2024-2169). The guard decides by the facts known about a datagram's origin.
+//! victim, this server itself, or another echo server. Two echo servers would answer each other
+//! forever (CVE-2024-2169). The guard decides by the known facts about a datagram's origin.
 
-// `core::net` has addresses without sockets, which pure code must not use.
+// This code is pure. `core::net` has the types of addresses, but no sockets.
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -14,16 +14,16 @@ use super::bucket::{SourceBuckets, TokenRate};
 use crate::sources::token_bucket::TokenBucket;
 use echoline_base::source::network;
 
-/// The lowest port that a system assigns to clients.
+/// The lowest port that a system assigns to clients. Ports below it usually belong to servers.
 const UNPRIVILEGED: u16 = 1024;
 
-/// The six bits (DSCP) that every answer carries in its IP header, 000011, from the pool that RFC
-/// 2474 reserves for local use. A datagram with this mark is an answer, and answering it would
-/// create a loop. Routers between networks may clear the mark; then only the rate per source limits
-/// the loop.
+/// The mark of answers: six bits (DSCP) in the IP header of every answer. The value 000011 is from
+/// the pool that RFC 2474 reserves for local use. A datagram with this mark is an answer, and
+/// answering it would create a loop. Routers between networks may clear the mark. Then only the
+/// rate per source limits the loop.
 const ANSWER_DSCP: u8 = 0b00_0011;
 
-/// The byte of the IP header that an answer carries.
+/// The traffic class byte in the IP header of an answer.
 pub(super) const ANSWER_MARK: u8 = ANSWER_DSCP << 2;
 
 /// The rules that decide which datagrams are answered, and how many.
@@ -37,13 +37,13 @@ pub(super) const ANSWER_MARK: u8 = ANSWER_DSCP << 2;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DatagramRules {
-    /// Maximum number of answers per second to one source (IPv6: one /64 network), with twice as
-    /// many at once. `None` for no limit. Default 100.
+    /// The maximum number of answers per second to one source (IPv6: one /64 network). A burst may
+    /// have twice as many. `None` for no limit. Default 100.
     pub rate: Option<NonZeroU32>,
     /// Whether `rate` applies to loopback addresses too. Default [`Loopback::Unlimited`].
     pub loopback: Loopback,
-    /// Maximum number of answers per second to all sources together, with twice as many at once.
-    /// Default `None`.
+    /// The maximum number of answers per second to all sources together. A burst may have twice as
+    /// many. Default `None`.
     pub total_rate: Option<NonZeroU32>,
     /// The source ports that are answered. Default [`SourcePorts::Clients`].
     pub source_ports: SourcePorts,
@@ -54,21 +54,21 @@ pub struct DatagramRules {
 /// Whether loopback sources, which other hosts cannot forge, have a rate limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Loopback {
-    /// They have no limit.
+    /// Loopback sources have no limit.
     #[default]
     Unlimited,
-    /// They have the same limit as all other sources.
+    /// Loopback sources have the same limit as all other sources.
     Limited,
 }
 
 /// The source ports that are answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SourcePorts {
-    /// The ports of clients: 1024 and up, except the ports that this server listens on (the
-    /// datagram is then another server's answer).
+    /// The ports of clients: 1024 and higher, except the ports on which this server listens. A
+    /// datagram from such a port is probably the answer of another echo server.
     #[default]
     Clients,
-    /// All ports but 0.
+    /// All ports except 0.
     Any,
 }
 
@@ -78,7 +78,7 @@ pub enum AnswerLength {
     /// The length of the request, so that the server does not amplify a flood.
     #[default]
     Request,
-    /// No maximum: the server can be used to flood other hosts.
+    /// No maximum. Attackers can then use the server to flood other hosts.
     Any,
 }
 
@@ -94,23 +94,23 @@ impl Default for DatagramRules {
     }
 }
 
-/// The reason for which a datagram gets no answer.
+/// The reason why a datagram gets no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DatagramRefusal {
-    /// Its source is one of this server's own addresses.
+    /// The source is one of this server's own addresses.
     Own,
-    /// It carries the mark of an answer.
+    /// The datagram has the mark of an answer.
     Answer,
-    /// Its source port is not one that clients use.
+    /// The source port is not a port that clients use.
     Port,
-    /// Its source or destination is multicast, broadcast or unspecified.
+    /// The source or the destination is multicast, broadcast or unspecified.
     Address,
-    /// Its source has used up its rate limit.
+    /// The source has used up its rate limit.
     Rate,
     /// All sources together have used up the total rate limit.
     TotalRate,
-    /// Its answer would be longer than the datagram.
+    /// The answer would be longer than the datagram.
     Length,
 }
 
@@ -145,9 +145,9 @@ impl DatagramRefusal {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct DatagramArrival {
     pub(super) source: SocketAddr,
-    /// The local address that it was sent to; `None` for multicast and broadcast.
+    /// The local address to which the datagram was sent; `None` for multicast and broadcast.
     pub(super) to: Option<IpAddr>,
-    /// The traffic class byte of its IP header (DSCP and ECN).
+    /// The traffic class byte of the IP header (DSCP and ECN).
     pub(super) mark: u8,
 }
 
@@ -221,7 +221,8 @@ impl DatagramGuard {
 }
 
 /// Returns whether the source is the address of the listening socket. If the socket is bound to the
-/// unspecified address, compares the datagram's destination and the loopback addresses instead.
+/// unspecified address, the source is compared with the datagram's destination, and loopback
+/// addresses count too.
 fn is_own(listening: IpAddr, arrival: &DatagramArrival) -> bool {
     let source = arrival.source.ip();
     source == listening
@@ -265,7 +266,7 @@ mod tests {
             ("198.51.100.1:1023", no(Port), Ok(())),
             ("198.51.100.1:7", no(Port), Ok(())),
             ("198.51.100.1:0", no(Port), no(Port)),
-            // Another server of this kind, on another host.
+            // The source is a server of this kind on another host.
             ("198.51.100.1:7000", no(Port), Ok(())),
             ("127.0.0.2:7001", no(Port), Ok(())),
             ("127.0.0.1:7001", no(Own), no(Own)),
@@ -295,7 +296,7 @@ mod tests {
             (None, 0, Err(DatagramRefusal::Address)),
             (Some("224.0.0.1"), 0, Err(DatagramRefusal::Address)),
             (Some("192.0.2.1"), ANSWER_MARK, Err(DatagramRefusal::Answer)),
-            // The two lower bits are those of congestion (ECN), which routers set.
+            // The two lower bits are for congestion control (ECN). Routers may change them.
             (Some("192.0.2.1"), ANSWER_MARK | 0b11, Err(DatagramRefusal::Answer)),
             (Some("192.0.2.1"), 0b11, Ok(())),
             (Some("192.0.2.1"), 0b1011_1000, Ok(())),

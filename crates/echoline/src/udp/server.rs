@@ -20,11 +20,11 @@ use crate::server::shutdown::{Phase, Shutdown};
 use crate::timer::precise::{Timer, exactly};
 use crate::transport::fault::{Direction, Faults};
 
-/// Maximum time that a draining server goes on answering queued datagrams, so that datagrams that
-/// keep arriving do not prolong the drain.
+/// The maximum time for which a draining server continues to answer datagrams, so that a flood
+/// cannot prolong the drain.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Pause after a failed read of a socket.
+/// The pause after a failed read of a socket.
 const ERROR_PAUSE: Duration = Duration::from_millis(10);
 
 /// The answer to a datagram.
@@ -38,7 +38,7 @@ pub enum DatagramAnswer {
     Nothing,
 }
 
-/// A server of UDP sockets that are bound and not yet served.
+/// A server for UDP sockets that are bound but not served yet.
 ///
 /// ```no_run
 /// use echoline::udp::{DatagramAnswer, DatagramListener, DatagramServer};
@@ -93,14 +93,14 @@ impl DatagramServer {
         self
     }
 
-    /// Ends the server by this handle.
+    /// Sets the handle that ends the server.
     #[must_use]
     pub fn shutdown(mut self, shutdown: Shutdown) -> Self {
         self.shutdown = shutdown;
         self
     }
 
-    /// Returns the counters of datagrams; they stay readable after the server has ended.
+    /// Returns the counters of datagrams. They can still be read after the server has ended.
     #[must_use]
     pub fn counts(&self) -> DatagramCounts {
         self.counts.clone()
@@ -114,17 +114,17 @@ impl DatagramServer {
         self.listeners.iter().map(DatagramListener::address).collect()
     }
 
-    /// Answers datagrams until the [`Shutdown`] handle drains. Then it answers the queued datagrams
-    /// (for at most a second) and closes the sockets; when the handle retires, it closes them at
-    /// once. Errors of sending and receiving are counted and do not end the server. Dropping the
-    /// future closes the sockets at once.
+    /// Answers datagrams until the [`Shutdown`] handle drains. Then it answers the queued
+    /// datagrams, for at most a second, and closes the sockets. When the handle retires, it closes
+    /// the sockets at once. Errors of sending and receiving are counted and do not end the server.
+    /// Dropping the future closes the sockets at once.
     ///
     /// Each socket has its own task and its own clone of `answer`, which must not block. `answer`
-    /// gets the datagram and a buffer to append its answer to; answers that are longer than
-    /// [`DatagramRules::answers`] allows are not sent.
+    /// gets the datagram, and a buffer to which it can append its answer. Answers that are longer
+    /// than [`DatagramRules::answers`] allows are not sent.
     ///
     /// # Errors
-    /// If a socket cannot be registered with the runtime. No datagram was served then.
+    /// If a socket cannot be registered with the runtime. In this case no datagram was answered.
     pub async fn serve<A>(self, answer: A) -> io::Result<()>
     where
         A: FnMut(&[u8], &mut Vec<u8>) -> DatagramAnswer + Clone + Send + 'static,
@@ -157,7 +157,7 @@ impl DatagramServer {
     }
 }
 
-/// A socket that is being served.
+/// A socket and the state of its task.
 struct SocketWorker<A> {
     socket: UdpSocket,
     inode: u64,
@@ -220,7 +220,7 @@ where
         let tried = self.socket.try_io(Interest::READABLE, || {
             received = batch.receive(&self.socket, family);
             match &received {
-                // The queue is empty now. Clearing the readiness here saves a call that would find
+                // The queue is empty now. Clearing the readiness saves a call that would receive
                 // nothing.
                 Ok(count) if *count < BATCH => Err(io::ErrorKind::WouldBlock.into()),
                 Ok(_) => Ok(()),
@@ -241,8 +241,8 @@ where
                 Ok(None) => return,
                 Ok(Some((count, bytes))) => self.counts.note_answered(count, bytes),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    // Meanwhile new datagrams wait in the system's receive buffer, whose size is
-                    // limited.
+                    // During this wait, new datagrams stay in the system's receive buffer, whose
+                    // size is limited.
                     let _ = self.socket.writable().await;
                 }
                 Err(error) => {
@@ -267,7 +267,8 @@ where
                 Ok(()) if planned => {
                     let bytes = self.batch.open(index).0.to_vec();
                     self.take_planned(DelayedDatagram { received, bytes }, now);
-                    // This datagram may release others that the plan holds back until one passes.
+                    // This datagram may release reordered datagrams, which are held until another
+                    // one has passed.
                     self.go_on(now);
                 }
                 Ok(()) => self.decide_one(index),
@@ -342,8 +343,8 @@ where
         self.planned.as_mut()?.due(direction, now)
     }
 
-    /// Answers the queued datagrams without asking the runtime, which may not have noticed them
-    /// yet.
+    /// Answers the queued datagrams without the runtime, because the runtime may not have noticed
+    /// them yet.
     async fn drain(&mut self) {
         while self.batch.receive(&self.socket, self.family).is_ok() {
             self.answer().await;
@@ -372,7 +373,7 @@ mod tests {
     }
 
     /// Fault 42: a flooded socket does not block the other sockets of its thread, or the end of the
-    /// server. (Issue 11, item 46: the test of the whole program did not see this.)
+    /// server. Issue 11, item 46: the test of the whole program does not detect this fault.
     #[test]
     fn regression_a_flooded_socket_leaves_the_others_their_turns() {
         let listen = "udp://127.0.0.1:0".parse().unwrap();

@@ -14,7 +14,7 @@ use crate::listener::bind::ListenerOptions;
 use crate::listener::bind_error::{say, unsupported};
 use crate::listener::one_port::bind_all;
 
-/// The receive buffer to request; the system caps it at `net.core.rmem_max`.
+/// The requested size of the receive buffer in bytes. The system limits it to `net.core.rmem_max`.
 const RECEIVE_BUFFER: usize = 4 * 1024 * 1024;
 
 /// A UDP socket that is bound. Datagrams queue up from now on and are served by a
@@ -35,7 +35,7 @@ impl DatagramListener {
         Self::bind_with(address, &ListenerOptions::default()).await
     }
 
-    /// Does the same as [`bind`](Self::bind) with options. Only `reuse_port` applies to datagrams.
+    /// Like [`bind`](Self::bind), with options. Only the option `reuse_port` applies to datagrams.
     /// Cancel safe.
     ///
     /// # Errors
@@ -73,8 +73,8 @@ impl DatagramListener {
     pub fn from_std(socket: UdpSocket) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         let options = socket2::SockRef::from(&socket);
-        // Request, with each datagram, its destination address, from which it is answered, and the
-        // header byte that marks answers.
+        // Request two facts about each datagram: its destination address, from which the answer is
+        // sent, and the header byte with the mark of answers.
         if socket.local_addr()?.is_ipv4() {
             setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
             options.set_recv_tos_v4(true)?;
@@ -88,8 +88,9 @@ impl DatagramListener {
         Ok(Self { socket })
     }
 
-    /// Duplicates the socket for another process that takes it over with
-    /// [`inherit`](Self::inherit). After [`retire`](crate::Shutdown::retire) no datagram is lost.
+    /// Duplicates the socket for another process, which takes it over with
+    /// [`inherit`](Self::inherit). Call [`retire`](crate::Shutdown::retire) on this server
+    /// afterwards, so that no datagram is lost.
     ///
     /// # Errors
     /// When no descriptor is left.
@@ -113,7 +114,7 @@ impl DatagramListener {
         Ok(is_loopback(self.socket.local_addr()?.ip()))
     }
 
-    /// Returns the address to which clients send, with the port that was really bound.
+    /// Returns the address to which clients send, with the bound port.
     ///
     /// # Errors
     /// The error of the system, which is not expected.
@@ -135,7 +136,7 @@ fn bind_one(address: SocketAddr, options: &ListenerOptions) -> io::Result<UdpSoc
     let domain = Domain::for_address(address);
     let socket = socket2::Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
     if address.is_ipv6() {
-        // On every system, [::] and 0.0.0.0 can then be bound at the same time.
+        // With this option, [::] and 0.0.0.0 can be bound at the same time on every system.
         socket.set_only_v6(true)?;
     }
     socket.set_reuse_port(options.reuse_port)?;

@@ -5,8 +5,8 @@ use std::io;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
-/// Completes with the error when the system learns that the datagrams of a connected socket are not
-/// delivered. Such an error does not wake a task that waits to read. Cancel safe.
+/// Waits until the system reports that a datagram of a connected socket was not delivered. Returns
+/// the error. Such an error does not wake a task that waits to read. Cancel safe.
 pub async fn socket_error(socket: &UdpSocket) -> io::Error {
     loop {
         if let Err(error) = socket.ready(Interest::ERROR).await {

@@ -5,13 +5,13 @@ use std::time::Duration;
 use super::batch::ReceivedDatagram;
 use crate::transport::fault::{DatagramFaults, Direction, Faults, HeldDatagrams};
 
-/// Maximum number of held datagrams in each direction; further ones are lost.
+/// The maximum number of held datagrams in each direction. Further ones are dropped.
 const HELD_MAX: usize = 4096;
 
 /// A datagram with its own copy of the bytes.
 #[derive(Clone, Debug)]
 pub(super) struct DelayedDatagram {
-    /// The datagram itself as it was received, or the one that it answers.
+    /// The received datagram: this datagram itself, or the datagram that it answers.
     pub(super) received: ReceivedDatagram,
     pub(super) bytes: Vec<u8>,
 }

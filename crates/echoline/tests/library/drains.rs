@@ -20,9 +20,10 @@ async fn regression_a_drain_reads_once_more_before_it_ends_a_connection() {
             let step = step.clone();
             async move {
                 client.phase_reached(Phase::Draining).await;
-                // Polls for a line once, which registers for the drain. Then it is busy.
+                // The handler polls for a line once, which registers it for the drain. Then it is
+                // busy.
                 let looked = timeout(Duration::ZERO, client.read_line()).await;
-                assert!(looked.is_err(), "nothing has come");
+                assert!(looked.is_err(), "no line has arrived");
                 sleep(LONGER_THAN_QUIET).await;
                 step.send(()).await.unwrap();
                 while !has_arrived(&client) {
@@ -74,8 +75,8 @@ async fn regression_no_line_of_a_busy_client_is_unanswered_after_a_drain() {
     }
 }
 
-/// Sends a line after each answer until the end of the stream is there; returns the line that has
-/// no answer, if there is one. Counts itself in `busy` after a few answers.
+/// Sends a line after each answer until the stream ends. Returns the line that has no answer, if
+/// there is one. After a few answers it adds one to `busy`.
 fn talk_to_the_end(address: std::net::SocketAddr, busy: &AtomicUsize) -> Option<String> {
     let mut stream = std::net::TcpStream::connect(address).unwrap();
     stream.set_nodelay(true).unwrap();
@@ -85,7 +86,8 @@ fn talk_to_the_end(address: std::net::SocketAddr, busy: &AtomicUsize) -> Option<
         stream.set_nonblocking(true).unwrap();
         let is_over = stream.peek(&mut [0]).is_ok_and(|length| length == 0);
         stream.set_nonblocking(false).unwrap();
-        // The server waits 200 ms for the next line; a busy machine can take longer to send it.
+        // The server waits 200 ms for the next line. On a busy machine, this client may take longer
+        // to send it.
         let is_late = answered.elapsed() > Duration::from_millis(100);
         let line = format!("line {number}\n");
         if is_over || std::io::Write::write_all(&mut stream, line.as_bytes()).is_err() {
@@ -101,16 +103,17 @@ fn talk_to_the_end(address: std::net::SocketAddr, busy: &AtomicUsize) -> Option<
             busy.fetch_add(1, Ordering::Relaxed);
         }
     }
-    unreachable!("the numbers do not end")
+    unreachable!("the range of numbers has no end")
 }
 
-/// Returns whether the system has bytes of the client. The runtime may not have noticed them yet.
+/// Returns whether the socket has received bytes that were not read yet. The runtime may not know
+/// of them yet.
 fn has_arrived(client: &Connection) -> bool {
     let socket = socket2::SockRef::from(client.get_ref().tcp().unwrap());
     socket.peek(&mut [std::mem::MaybeUninit::uninit()]).is_ok_and(|length| length > 0)
 }
 
-/// Issue 11, item E: a client that never stops sending does not delay a drain for ever.
+/// Issue 11, item E: a client that never stops sending does not delay a drain forever.
 #[tokio::test]
 async fn regression_a_client_that_never_stops_is_drained() {
     let server = Running::start(Limits::default(), 1, echo).await;
@@ -291,7 +294,7 @@ fn log() -> (impl Fn() -> String, tracing::subscriber::DefaultGuard) {
     (move || String::from_utf8(log.lock().unwrap().clone()).unwrap(), guard)
 }
 
-/// Keeps the log of a test.
+/// A writer that keeps the log of a test.
 struct Lines(Arc<Mutex<Vec<u8>>>);
 
 impl std::io::Write for Lines {

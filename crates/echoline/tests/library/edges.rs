@@ -9,13 +9,13 @@ use tokio::time::{Instant, timeout};
 
 use super::{Running, echo, exchange, rest};
 
-/// A connection with `limits` and the other end of its stream of eight bytes.
+/// Returns a connection with `limits` over a stream of eight bytes, and the other end.
 fn pair(limits: Limits) -> (Connection<DuplexStream>, DuplexStream) {
     let (here, there) = duplex(8);
     (Connection::accepted(here, limits, Eol::Lf, Farewell::Silent, Shutdown::new()), there)
 }
 
-/// Whether `future` is still not ready after an hour, on a paused clock.
+/// Returns whether `future` is still not ready after an hour, on a paused clock.
 async fn waits<T>(future: impl Future<Output = T>) -> bool {
     timeout(Duration::from_secs(3600), future).await.is_err()
 }
@@ -84,24 +84,25 @@ async fn regression_reads_from_the_buffer_yield() {
     }
 }
 
-/// Issue 11, item 25: a large write begins when it is awaited, a small one and a line at once.
+/// Issue 11, item 25: a large write begins when it is awaited. A small write and a line begin at
+/// once.
 #[tokio::test(start_paused = true)]
 async fn regression_a_write_that_is_dropped_has_written_what_the_docs_say() {
     let limits = Limits { write_high: 100, ..patient() };
     let (mut client, peer) = pair(limits);
     drop(client.write(&[b'x'; 101]));
-    assert_eq!(client.unsent(), 0, "it would have to wait");
+    assert_eq!(client.unsent(), 0, "the write would have to wait");
     drop(client.write(&[b'x'; 20_000]));
-    assert_eq!(client.unsent(), 0, "it would go past the buffer");
+    assert_eq!(client.unsent(), 0, "the write would not fit into the buffer");
     drop(client.write_parts(&[&[b'x'; 50], &[b'x'; 51]]));
     drop(client.write_line_parts(&[&[b'x'; 100]]));
     assert_eq!(client.unsent(), 0);
     drop(client.write(b"small "));
     assert_eq!(client.unsent(), 6);
     drop(client.write_line("y".repeat(200)));
-    assert_eq!(client.unsent(), 207, "a line is taken whole");
-    assert!(waits(client.write(b"z")).await, "the peer takes nothing");
-    assert_eq!(client.unsent(), 199, "eight bytes are on their way");
+    assert_eq!(client.unsent(), 207, "a line is written as a whole");
+    assert!(waits(client.write(b"z")).await, "the peer reads nothing");
+    assert_eq!(client.unsent(), 199, "the stream holds eight bytes");
     let hearing = tokio::spawn(read_all(peer));
     client.close().await;
     let heard = hearing.await.unwrap();
@@ -211,7 +212,7 @@ async fn regression_the_largest_limits_are_never_reached() {
     assert!(waits(client.read_line()).await);
     peer.write_all(b"half").await.unwrap();
     assert!(waits(client.read_line()).await);
-    assert!(!waits(client.write(&[b'x'; 100_000])).await, "the buffer takes it");
+    assert!(!waits(client.write(&[b'x'; 100_000])).await, "the buffer has room");
     assert!(waits(client.flush()).await);
 }
 

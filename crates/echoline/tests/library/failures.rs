@@ -27,7 +27,7 @@ impl Wake for Bomb {
     }
 }
 
-/// An echo that waits for the line after `bomb` with a [`Bomb`].
+/// Echoes lines. After the line `bomb` it waits for the next line with a [`Bomb`].
 async fn fragile(mut client: Connection) -> Result<(), Closed> {
     while let Some(line) = client.read_line().await? {
         client.write_line(&line).await?;
@@ -41,8 +41,8 @@ async fn fragile(mut client: Connection) -> Result<(), Closed> {
     Ok(())
 }
 
-/// Issue 11, item C: a worker that panics ends the server with an error that names it. Its clients
-/// are told, and those of the other workers get their answers first.
+/// Issue 11, item C: a worker that panics ends the server with an error that names the worker. Its
+/// clients receive a farewell, and clients of the other workers get their answers first.
 #[tokio::test]
 async fn regression_a_worker_that_panics_ends_the_server_with_an_error() {
     for workers in [1, 2] {
@@ -126,8 +126,8 @@ async fn regression_dropping_the_server_ends_every_connection() {
         let handler = move |mut client: Connection| {
             let ended = ended.clone();
             async move {
-                // Dropped together with the handler, which tells the test that the handler has
-                // ended.
+                // This value is dropped together with the handler, and so tells the test that the
+                // handler has ended.
                 let _ended = ended;
                 while let Some(line) = client.read_line().await? {
                     client.write_line(&line).await?;
@@ -158,7 +158,7 @@ async fn regression_dropping_the_server_ends_every_connection() {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         };
-        timeout(PATIENCE, gone).await.expect("every place is given back");
+        timeout(PATIENCE, gone).await.expect("every connection slot is free again");
     }
 }
 
@@ -197,7 +197,8 @@ async fn io_error(client: Connection) -> std::io::Result<()> {
     })
 }
 
-/// Lets three clients end: by an error of the application, by a limit, by the end of the stream.
+/// Lets three connections end: by an error of the application, by a limit, and by the end of the
+/// stream.
 async fn ends_of<H, F, E>(workers: usize, handler: H)
 where
     H: Fn(Connection) -> F + Clone + Send + Sync + 'static,
@@ -234,8 +235,8 @@ async fn exchange_numbers(client: &mut tokio::net::TcpStream) {
     hear(client, "42\n").await;
 }
 
-/// Issue 15, item 3: a handler returns an error of its own, and its connection is counted under the
-/// reason within, or as an error of the application.
+/// Issue 15, item 3: a handler may return its own type of error. The connection is counted under
+/// the close reason in that error, or else as an error of the application.
 #[tokio::test]
 async fn a_handler_may_return_an_error_of_its_own() {
     for workers in [0, 1] {
@@ -261,7 +262,7 @@ async fn flood_stream(client: Connection) -> anyhow::Result<()> {
     }
 }
 
-/// An error that hides its type is also recognized after the failure of a write.
+/// The close reason is also found in a boxed error, after a write has failed.
 #[tokio::test]
 async fn a_hidden_failure_of_a_writing_half_is_the_close_reason() {
     async fn end_of<F>(handler: impl Fn(Connection) -> F + Clone + Send + Sync + 'static) -> Closed

@@ -19,10 +19,10 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-/// Maximum wait. A test that waits for this long has failed.
+/// The maximum wait. A test that waits for so long has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Longer than the time for which a draining connection waits for input.
+/// A time that is longer than a draining connection waits for input.
 const LONGER_THAN_QUIET: Duration = Duration::from_millis(100);
 
 /// A running server.
@@ -34,7 +34,7 @@ struct Running {
 }
 
 impl Running {
-    /// Serves on `workers` threads; on the caller's runtime if that is 0.
+    /// Serves on `workers` threads, or on the caller's runtime if `workers` is 0.
     async fn start<H, F>(limits: Limits, workers: usize, handler: H) -> Self
     where
         H: Fn(Connection) -> F + Clone + Send + Sync + 'static,
@@ -73,7 +73,7 @@ impl Running {
     }
 }
 
-/// Answers each line with itself.
+/// Sends each line back.
 async fn echo(mut client: Connection) -> Result<(), Closed> {
     while let Some(line) = client.read_line().await? {
         client.write_line(&line).await?;
@@ -94,11 +94,11 @@ async fn hear(stream: &mut TcpStream, text: &str) {
     assert_eq!(String::from_utf8(heard).unwrap(), text);
 }
 
-/// All that still comes, to the end of the stream or a reset.
+/// Returns everything that still arrives, up to the end of the stream or a reset.
 async fn rest(stream: &mut TcpStream) -> String {
     let mut heard = Vec::new();
     let read = timeout(PATIENCE, stream.read_to_end(&mut heard)).await;
-    // A reset is an end too.
+    // A reset also counts as the end.
     let _ = read.expect("an end in time");
     String::from_utf8(heard).unwrap()
 }

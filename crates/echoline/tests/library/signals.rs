@@ -12,8 +12,8 @@ use super::{PATIENCE, echo};
 /// The variable that makes the process install its own SIGINT handler before it serves.
 const LISTENS: &str = "ECHOLINE_TEST_LISTENS";
 
-/// Not a test, but the separate process of the tests below. It serves once or twice, and then goes
-/// on.
+/// This is not a test, but the separate process that the tests below start. It serves once or
+/// twice, and then keeps running.
 #[tokio::test]
 #[ignore = "run by the tests beside it"]
 async fn process() {

@@ -1,7 +1,8 @@
 //! `naive_chat PORT`: a chat with tokio as a beginner writes it.
 //!
-//! A task per member, `tokio::sync::broadcast` between them, one `write_all` a line: tokio's own
-//! chat example with the dialogue of the lesson. A line is created once and shared.
+//! Each member has a task, lines go through `tokio::sync::broadcast`, and each line is sent with
+//! one `write_all`. This is tokio's own chat example with the dialogue of the lesson. A line is
+//! created once and shared.
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -13,7 +14,7 @@ use tokio::runtime::Builder;
 use tokio::select;
 use tokio::sync::broadcast::{self, error::RecvError};
 
-/// Number of lines that a member may be behind before it misses some.
+/// The number of lines that a member may be behind before it misses some.
 const LINES_BEHIND: usize = 4096;
 
 /// A line and its author, who does not get it again.

@@ -1,15 +1,15 @@
-//! The names that a certificate is for, checked as they are typed. Pure.
+//! Checks the names of `--name`, for which a certificate is made. Pure.
 
 use core::net::IpAddr;
 
-/// The longest DNS name, without the dot at its end (RFC 1035, section 3.1).
+/// The maximum length of a DNS name in bytes, without the dot at its end (RFC 1035, section 3.1).
 const NAME_MAX: usize = 253;
 
-/// The longest label, that is, the part between two dots.
+/// The maximum length of a label in bytes. A label is the part between two dots.
 const LABEL_MAX: usize = 63;
 
-/// Reads one name of `--name`: a DNS name, also `*.example.com`, or an IP address. Blanks around
-/// it do not count.
+/// Parses one name of `--name`: a DNS name, which may begin with `*.`, or an IP address. Trims
+/// white space.
 pub(super) fn name(text: &str) -> Result<String, String> {
     let name = text.trim();
     if name.is_empty() {
@@ -57,7 +57,8 @@ fn host_of(text: &str) -> Option<&str> {
     (host.len() < text.len() && is_host).then_some(host)
 }
 
-/// Finds the mistake in a DNS name (RFC 1123, section 2.1); a `*` may be its first label.
+/// Returns the mistake in a DNS name (RFC 1123, section 2.1), if there is one. Its first label may
+/// be `*`.
 fn mistake(name: &str) -> Option<String> {
     if name.len() > NAME_MAX {
         return Some(format!("it has more than {NAME_MAX} bytes"));
@@ -75,7 +76,7 @@ fn mistake(name: &str) -> Option<String> {
             return Some("a part between two dots begins or ends with '-'".to_owned());
         }
     }
-    // Clients treat such a name as an address (RFC 6125, WHATWG URL).
+    // Clients treat a name whose last label is a number as an address (RFC 6125, WHATWG URL).
     let last = rest.rsplit('.').next().unwrap_or(rest);
     last.bytes().all(|byte| byte.is_ascii_digit()).then(|| "its last part is a number".to_owned())
 }

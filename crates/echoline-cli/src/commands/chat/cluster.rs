@@ -1,4 +1,4 @@
-//! `echoline chat --bus`: the flags of a cluster, and a chat that is a node of one.
+//! `echoline chat --bus`: the flags of a cluster, and a chat that is a node of a cluster.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -10,6 +10,7 @@ use anyhow::bail;
 use clap::Args;
 
 use crate::admin::ExtraMetric;
+use crate::config;
 use crate::files::shared_files::SharedFilesArgs;
 use crate::usage_error::UsageError;
 use crate::values;
@@ -21,7 +22,7 @@ use echoline_chat_nats::{
     StreamDriver,
 };
 
-/// The time that a shutdown waits until the other nodes know of it.
+/// The time that a shutdown waits until the other nodes have received its notice.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The flags of a node.
@@ -125,6 +126,51 @@ pub(crate) struct ClusteredChat {
 }
 
 impl StreamArgs {
+    /// Returns an error of the driver that names the flag of its file, or the error itself.
+    pub(crate) fn name_flag(&self, error: DriverError) -> anyhow::Error {
+        let named = |path: PathBuf| {
+            let flag = self.files().find(|(_, file)| *file == path);
+            flag.map_or(path.clone(), |(flag, _)| format!("{flag} {}", path.display()).into())
+        };
+        let file = match &error {
+            DriverError::KeyFile => self.cluster_key.as_ref().map(|path| ("--cluster-key", path)),
+            DriverError::Logins => self.bus_login.as_ref().map(|path| ("--bus-login", path)),
+            _ => None,
+        };
+        let error = match error {
+            DriverError::Name { .. } | DriverError::Servers { .. } => {
+                return UsageError::new(error.to_string()).into();
+            }
+            error => error,
+        };
+        let error = anyhow::Error::from(match error {
+            DriverError::Certificates { path, reason } => {
+                DriverError::Certificates { path: named(path), reason }
+            }
+            DriverError::Credentials { path, reason } => {
+                DriverError::Credentials { path: named(path), reason }
+            }
+            error => error,
+        });
+        match file {
+            Some((flag, path)) => error.context(format!("{flag} {}", path.display())),
+            None => error,
+        }
+    }
+
+    /// Returns the files, each with its flag.
+    fn files(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+        let files = [
+            ("--bus-ca", &self.bus_ca),
+            ("--bus-cert", &self.bus_cert),
+            ("--bus-key", &self.bus_key),
+            ("--bus-credentials", &self.bus_credentials),
+            ("--bus-login", &self.bus_login),
+            ("--cluster-key", &self.cluster_key),
+        ];
+        files.into_iter().filter_map(|(flag, path)| Some((flag, path.as_deref()?)))
+    }
+
     fn cluster(&self) -> &str {
         self.cluster.as_deref().unwrap_or("chat")
     }
@@ -163,20 +209,26 @@ impl ClusterArgs {
         self.bus.is_some()
     }
 
-    /// Refuses --cluster without --bus, because such a chat would have no other nodes.
+    /// Returns an error for --cluster and for files of the NATS servers without --bus, because such
+    /// a chat would have no other nodes.
     pub(crate) fn refuse_half(&self) -> anyhow::Result<()> {
-        if self.bus.is_none()
-            && let Some(cluster) = &self.stream.cluster
-        {
-            let text = format!(
-                "--cluster {cluster} needs --bus, which names the NATS servers of a cluster"
-            );
-            return Err(UsageError::new(text).into());
+        if self.bus.is_some() {
+            return Ok(());
         }
-        Ok(())
+        // A variable for files may be meant for 'chat doctor' in the same environment.
+        let mut files = self.stream.files().filter(|(flag, _)| !config::may_set(&flag[2..]));
+        let cluster = self.stream.cluster.as_ref().map(|name| format!("--cluster {name}"));
+        let file = || files.next().map(|(flag, path)| format!("{flag} {}", path.display()));
+        match cluster.or_else(file) {
+            Some(given) => Err(UsageError::new(format!(
+                "{given} needs --bus, which names the NATS servers of a cluster"
+            ))
+            .into()),
+            None => Ok(()),
+        }
     }
 
-    /// Returns the addresses, if they contain a login.
+    /// Returns the value of `--bus` if it contains a login.
     pub(crate) fn login(&self) -> Option<&str> {
         let servers = self.bus.as_ref()?.reveal();
         servers.contains('@').then_some(servers)
@@ -208,11 +260,12 @@ impl ClusterArgs {
         };
         let (chat, proposals) = Chat::clustered(settings, cluster);
         let driver = echoline_chat_nats::start(options, Arc::<Chat>::clone(&chat), proposals);
-        let driver = driver.map_err(|error| match error {
-            DriverError::Name { .. } | DriverError::Servers { .. } => {
-                UsageError::new(error.to_string()).into()
+        let driver = driver.map_err(|error| {
+            let error = self.stream.name_flag(error);
+            match error.is::<UsageError>() {
+                true => error,
+                false => error.context(format!("cannot use --bus {servers}")),
             }
-            _ => anyhow::Error::from(error).context(format!("cannot use --bus {servers}")),
         })?;
         let status = driver.status();
         tracing::info!(
@@ -243,7 +296,8 @@ impl ClusterArgs {
     /// Examines servers and stream for `--check`, and describes them in sentences.
     pub(crate) fn describe(&self, shared: &SharedFilesArgs) -> anyhow::Result<Vec<String>> {
         let Some(options) = self.options(shared)? else { return Ok(Vec::new()) };
-        let findings = echoline_chat_nats::examine(&options)?;
+        let findings = echoline_chat_nats::examine(&options);
+        let findings = findings.map_err(|error| self.stream.name_flag(error))?;
         if let Some(problem) = findings.iter().find(|f| f.severity == Severity::Problem) {
             let servers = without_login(options.servers.reveal());
             bail!("--bus {servers}: {}", problem.sentence);
@@ -349,7 +403,8 @@ fn driver_figures(driver: &DriverStatus) -> Vec<ExtraMetric> {
     figures
 }
 
-/// Returns a warning if the process list shows the login of the NATS servers.
+/// Returns a warning if the login of the NATS servers is on the command line, because the process
+/// list shows it to every user.
 pub(crate) fn command_line_warning(servers: &SecretText) -> Option<&'static str> {
     let servers = servers.reveal();
     let contains = |argument: OsString| argument.to_string_lossy().contains(servers);

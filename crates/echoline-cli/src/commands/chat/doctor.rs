@@ -3,12 +3,12 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::Args;
 
 use crate::commands::chat::cluster::{StreamArgs, command_line_warning};
 use crate::files::output::print;
 use crate::files::shared_files::SharedFilesArgs;
+use crate::usage_error::UsageError;
 use echoline_base::SecretText;
 use echoline_base::secret::without_login;
 use echoline_chat_nats::{Severity, examine};
@@ -40,7 +40,10 @@ pub(crate) struct DoctorArgs {
 pub(crate) fn run(flags: &DoctorArgs) -> anyhow::Result<ExitCode> {
     let findings = examine(&flags.stream.options(&flags.bus, &flags.shared_files)?);
     let cannot = || format!("cannot examine --bus {}", without_login(flags.bus.reveal()));
-    let findings = findings.with_context(cannot)?;
+    let findings = findings.map_err(|error| {
+        let error = flags.stream.name_flag(error);
+        if error.is::<UsageError>() { error } else { error.context(cannot()) }
+    })?;
     let mut text = String::new();
     if let Some(warning) = command_line_warning(&flags.bus) {
         let _ = writeln!(text, "{:>7}  {warning}", "note");

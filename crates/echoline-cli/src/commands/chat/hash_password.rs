@@ -16,10 +16,11 @@ pub(crate) const PASSWORD_MIN: usize = 8;
 /// The longest password, in bytes: `/oper PASSWORD` has to fit a line.
 const PASSWORD_MAX: usize = 1024;
 
-/// Ctrl-C. It arrives as a character while the signals of the terminal are off.
+/// Ctrl-C. It arrives as a character while the terminal does not generate signals.
 const INTERRUPT: char = '\u{3}';
 
-/// The flags of `echoline chat hash-password`: none, so that no password is in a list of processes.
+/// The flags of `echoline chat hash-password`. The password is not a flag, because the process list
+/// would show it.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Exit code: 0 after success, 1 after a failure, 2 for wrong usage.
@@ -69,7 +70,7 @@ fn read_line() -> anyhow::Result<String> {
     Ok(line.trim().to_owned())
 }
 
-/// Turns the echo and the signals of the terminal off until it is dropped.
+/// Keeps the echo and the signals of the terminal off until it is dropped.
 struct Quiet(Termios);
 
 impl Quiet {
@@ -84,7 +85,7 @@ impl Quiet {
 
 impl Drop for Quiet {
     fn drop(&mut self) {
-        // If this fails, the terminal is gone.
+        // The call fails only if the terminal was closed.
         let _ = tcsetattr(io::stdin(), OptionalActions::Flush, &self.0);
     }
 }

@@ -13,10 +13,11 @@ use serde_json::json;
 use crate::files::links::ResolvedPath;
 use crate::files::output::{print, stdout_filter, tell};
 use crate::files::shared_files::SharedFilesArgs;
+use crate::values;
 use echoline_chat::history::{HistoryReader, StoreError, StoredLine, erase, restore};
 use echoline_chat::{ChatSettings, Name, terminal_text};
 
-/// The folder of a chat.
+/// The flag that names the history folder of a chat.
 #[derive(Debug, Args)]
 pub(crate) struct DataArgs {
     /// Folder in which the chat keeps its history.
@@ -80,7 +81,7 @@ pub(crate) struct ExportArgs {
     data: DataArgs,
 
     /// Room to export.
-    #[arg(value_name = "ROOM", value_parser = |text: &str| Name::parse_room(text))]
+    #[arg(value_name = "ROOM", value_parser = values::room_name)]
     room: Name,
 
     /// Print one JSON object per line of the room.
@@ -104,7 +105,7 @@ pub(crate) struct EraseArgs {
     /// Name of the user.
     ///
     /// Names that look the same are erased too, because they belong to the same user.
-    #[arg(value_name = "NAME", value_parser = |text: &str| Name::parse(text))]
+    #[arg(value_name = "NAME", value_parser = values::user_name)]
     name: Name,
 
     #[command(flatten)]
@@ -118,6 +119,8 @@ pub(crate) fn back_up(flags: &BackupArgs) -> anyhow::Result<ExitCode> {
     let cannot = || format!("cannot write the backup {}", file.display());
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new("."));
+    // For a missing folder, this error does not mention the name of the temporary file.
+    fs::metadata(folder).with_context(cannot)?;
     // Only the owner can read the copy, like the history itself.
     let copy = tempfile::Builder::new().prefix(".echoline-").tempfile_in(folder);
     let copy = copy.with_context(cannot)?.into_temp_path();
@@ -139,7 +142,8 @@ pub(crate) fn back_up(flags: &BackupArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns the file to write: FILE, or the target of a symbolic link FILE if `--force` replaces it.
+/// Returns the file to write: FILE itself, or its target if FILE is a symbolic link and `--force`
+/// is set.
 fn target(flags: &BackupArgs, reader: &HistoryReader) -> anyhow::Result<PathBuf> {
     let shown = flags.file.display();
     let file = match fs::symlink_metadata(&flags.file) {
@@ -159,7 +163,7 @@ fn target(flags: &BackupArgs, reader: &HistoryReader) -> anyhow::Result<PathBuf>
     Ok(file)
 }
 
-/// Puts a backup into a folder without a history.
+/// Restores a backup into a folder that has no history yet.
 pub(crate) fn put_back(flags: &RestoreArgs) -> anyhow::Result<ExitCode> {
     let shared = flags.shared_files.folder();
     restore(&flags.folder, shared, &flags.file).context("cannot restore the backup")?;
@@ -192,7 +196,7 @@ pub(crate) fn export(flags: &ExportArgs) -> anyhow::Result<ExitCode> {
     match written {
         Ok(0) => {}
         Ok(missing) => tell(&format!("{missing} lines of {room} are damaged or missing")),
-        // The reader of the pipe has closed it.
+        // The reader of stdout has closed the pipe, which is no error.
         Err(Export::Output(error)) if error.kind() == ErrorKind::BrokenPipe => {}
         Err(Export::Output(error)) => return Err(error).context("cannot write to stdout"),
         Err(Export::Store(error)) => return Err(error).context("cannot export from --data"),
@@ -227,12 +231,12 @@ fn as_json(room: &str, line: &StoredLine) -> String {
     value.to_string()
 }
 
-/// Erases a person; the chat must not be running.
+/// Erases a user from the history. The chat must not be running.
 pub(crate) fn erase_name(flags: &EraseArgs) -> anyhow::Result<ExitCode> {
     let is_it = |name: &str| Name::parse(name).is_ok_and(|name| name.same_as(&flags.name));
     let (name, folder) = (&flags.name, flags.data.folder.display());
     let erased = erase(&flags.data.folder, flags.shared_files.folder(), is_it);
-    let erased = erased.with_context(|| format!("cannot erase {name}"))?;
+    let erased = erased.with_context(|| format!("cannot erase {name} from --data"))?;
     let text = match erased.lines + erased.tokens + erased.entries {
         0 => format!("{folder} contains nothing from {name}.\n"),
         _ => format!(

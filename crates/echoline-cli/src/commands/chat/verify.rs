@@ -9,6 +9,7 @@ use anyhow::Context;
 use clap::Args;
 
 use crate::files::output::print;
+use crate::values;
 use echoline_chat::{Name, Transcript, TranscriptReport, verify};
 
 /// The exit code if transcripts contradict each other.
@@ -32,7 +33,7 @@ pub(crate) struct VerifyArgs {
 
     /// Room that every user joined first.
     #[arg(long, value_name = "NAME", default_value = "lobby")]
-    #[arg(value_parser = |text: &str| Name::parse_room(text))]
+    #[arg(value_parser = values::room_name)]
     lobby: Name,
 }
 

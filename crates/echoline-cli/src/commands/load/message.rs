@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::Args;
 
-use crate::usage_error::UsageError;
+use crate::usage_error::{UsageError, WrongSetting};
 use crate::values::{self, EolName};
 use echoline_load::message::LinePattern;
 use echoline_load::{Expect, ExpectedReply, Plan, Template};
@@ -42,6 +42,7 @@ pub(super) struct MessageArgs {
     ///
     /// The same seed sends the same bytes.
     #[arg(long, env = "ECHOLINE_SEED", value_name = "NUMBER", default_value = "1")]
+    #[arg(value_parser = |text: &str| values::number_in(text, 0..=u64::MAX))]
     pub(super) seed: u64,
 
     /// Correct reply: echo, line, any, text:TEXT or regex:PATTERN.
@@ -58,6 +59,7 @@ pub(super) struct MessageArgs {
 
     /// Lines to skip before the first reply, as a greeting.
     #[arg(long, env = "ECHOLINE_SKIP_GREETING", value_name = "LINES", default_value = "0")]
+    #[arg(value_parser = |text: &str| values::number_in(text, 0..=u32::MAX))]
     skip_greeting: u32,
 
     /// Lines of each reply; the last one is checked.
@@ -111,7 +113,7 @@ impl MessageArgs {
         Expect { reply, lines: self.reply_lines.get(), greeting_lines: self.skip_greeting }
     }
 
-    /// Returns the plan of messages.
+    /// Returns the message plan of the run.
     ///
     /// # Errors
     /// A sentence that names the flag.
@@ -123,17 +125,20 @@ impl MessageArgs {
         let eol = self.eol.into();
         if let Some(file) = &self.messages_from {
             let plan = Plan::lines(clients, messages, read_lines(file)?, eol);
-            return plan.with_context(|| format!("--messages-from {}", file.display()));
+            let wrong =
+                |error| WrongSetting(format!("--messages-from {}: {error}", file.display()));
+            return Ok(plan.map_err(wrong)?);
         }
         if let Some(template) = &self.message {
             return Ok(Plan::template(clients, messages, template.clone(), eol, self.seed));
         }
         let plan = Plan::new(clients, messages, self.size, eol, self.seed);
-        Ok(plan.map_err(|error| UsageError::new(format!("--size {error}")))?)
+        let size = self.size;
+        Ok(plan.map_err(|error| UsageError::new(format!("--size {size}: {error}")))?)
     }
 }
 
-/// Reads the lines of a file without their ends; empty ones are left out.
+/// Reads the lines of a file without their line ends. Empty lines are skipped.
 fn read_lines(file: &Path) -> anyhow::Result<Vec<Vec<u8>>> {
     let name = file.display();
     let length = std::fs::metadata(file)

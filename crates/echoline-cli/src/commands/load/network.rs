@@ -2,17 +2,18 @@
 
 use std::net::IpAddr;
 use std::num::NonZero;
-use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 
 use crate::commands::tls_client::TlsSide;
 use crate::server::transport_args::{ClientTransportArgs, network_value};
+use crate::usage_error::UsageError;
 use crate::values;
 use echoline::Address;
+use echoline_base::amount;
 use echoline_load::target::{IpFamily, ResolvePolicy, SocketOptions};
-use echoline_load::{LoadSettings, Targets};
+use echoline_load::{BusyPoll, LoadSettings, Targets};
 
 /// Connections and threads.
 #[derive(Debug, Args)]
@@ -67,12 +68,13 @@ pub(super) struct NetworkArgs {
     #[arg(long, env = "ECHOLINE_WORKERS", value_name = "N", value_parser = values::threads)]
     workers: Option<NonZero<usize>>,
 
-    /// Time to poll before each planned time of --rate, for example 100us.
+    /// Time to poll before each planned time of --rate: auto, or for example 100us.
     ///
-    /// Polling makes send times exact to the microsecond, but each thread uses a whole core.
-    #[arg(long, env = "ECHOLINE_BUSY_POLL", value_name = "TIME", default_value = "0s")]
-    #[arg(value_parser = values::duration)]
-    busy_poll: Duration,
+    /// Polling makes send times exact to a few microseconds and uses a core. auto polls only while
+    /// no other program needs the core, and no longer than wake-ups take; 0s never polls.
+    #[arg(long, env = "ECHOLINE_BUSY_POLL", value_name = "TIME|auto", default_value = "auto")]
+    #[arg(value_parser = busy_poll)]
+    busy_poll: BusyPoll,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -97,6 +99,16 @@ fn source(text: &str) -> Result<IpAddr, String> {
     })
 }
 
+fn busy_poll(text: &str) -> Result<BusyPoll, String> {
+    match text.trim() {
+        "auto" => Ok(BusyPoll::Auto),
+        time if amount::time_or_seconds(time).is_none() => Err(format!(
+            "'{text}' is not a time: write auto, or a time such as 100us, or 0s for never"
+        )),
+        time => values::poll_time(time).map(BusyPoll::For),
+    }
+}
+
 fn buffer(text: &str) -> Result<u32, String> {
     let bytes = values::bytes(text)?;
     u32::try_from(bytes).map_err(|_| format!("'{text}' is too large: write for example 256KiB"))
@@ -110,6 +122,9 @@ impl NetworkArgs {
         tls: &TlsSide,
         settings: &mut LoadSettings,
     ) -> anyhow::Result<()> {
+        if let Some(text) = self.wires.usage_error(addresses) {
+            return Err(UsageError::new(text).into());
+        }
         let transport =
             |address| Ok(self.wires.transport(address, self.proxy_source, tls.step(address)?));
         settings.targets = Targets {
@@ -139,7 +154,7 @@ impl NetworkArgs {
     }
 }
 
-/// Half of the cores, at least one.
+/// Returns half of the number of cores, but at least one.
 fn half_the_cores() -> NonZero<usize> {
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
     NonZero::new(cores / 2).unwrap_or(NonZero::<usize>::MIN)

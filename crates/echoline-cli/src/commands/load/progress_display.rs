@@ -16,22 +16,23 @@ use echoline_load::RunProgress;
 /// The interval between two lines if there is no terminal.
 const PLAIN_EVERY: Duration = Duration::from_secs(5);
 
-/// The display of a running load.
+/// The progress display of a load run.
 pub(super) struct ProgressDisplay {
     kind: DisplayKind,
-    /// Whether the display has already reported that a condition is certain to come true.
+    /// Whether the display has already reported that a condition of `--fail-if` is certain to be
+    /// met.
     certain_alarm_shown: Cell<bool>,
 }
 
 enum DisplayKind {
     Quiet,
     Terminal(ProgressBar),
-    /// The due time of the next line, from the start of the run.
+    /// Plain lines. Contains the due time of the next line, counted from the start of the run.
     Plain(Cell<Duration>),
 }
 
 impl ProgressDisplay {
-    /// Displays a run of `planned` messages, or of a duration.
+    /// Starts the display of a run of `planned` messages, or of a run that only time ends.
     pub(super) fn start(planned: Option<u64>, quiet: bool) -> Self {
         let kind = if quiet {
             DisplayKind::Quiet
@@ -66,7 +67,7 @@ impl ProgressDisplay {
                 bar.set_message(format!("{label}{}", describe(view)));
             }
             DisplayKind::Plain(due) => {
-                // Each of several runs begins at zero.
+                // In a search the elapsed time starts at zero again for each run.
                 due.set(due.get().min(view.elapsed + PLAIN_EVERY));
                 if view.elapsed >= due.get() {
                     due.set(view.elapsed + PLAIN_EVERY);
@@ -77,7 +78,7 @@ impl ProgressDisplay {
         }
     }
 
-    /// Prints a line beside the display.
+    /// Prints a line above the display.
     pub(super) fn tell(&self, text: &str) {
         match &self.kind {
             DisplayKind::Terminal(bar) => bar.suspend(|| output::tell(text)),
@@ -111,7 +112,7 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Returns the last second and the failures so far, in one line.
+/// Returns one line with the figures of the last second and the number of failures so far.
 fn describe(view: &RunProgress) -> String {
     let ledger = &view.ledger;
     let mut line = String::new();

@@ -9,13 +9,13 @@ use crate::values::{self, MaxRate, RateRange};
 use echoline_load::schedule::LatePolicy;
 use echoline_load::{LoadSettings, Pacer};
 
-/// The duration of an open loop by default.
+/// The default duration of an open loop.
 const DURATION_DEFAULT: Duration = Duration::from_secs(10);
 
-/// The messages of each client by default, without a duration or a rate.
+/// The default number of messages of each client, if neither a duration nor a rate is set.
 const MESSAGES_DEFAULT: NonZero<u32> = NonZero::new(100).expect("100 is not 0");
 
-/// The first rate of a search by default, in messages per second.
+/// The default first rate of a search, in messages per second.
 const FIND_FROM: f64 = 1000.0;
 
 /// Schedule and duration.
@@ -142,12 +142,12 @@ enum ReconnectChoice {
 }
 
 impl TrafficArgs {
-    /// Returns the number of clients: none without a message to send.
+    /// Returns the number of clients, at most one for each message.
     pub(super) fn clients(&self) -> NonZero<u32> {
         self.total_messages.map_or(self.clients, |total| total.min(self.clients))
     }
 
-    /// Returns the most messages of each client; `None` if only time ends the run.
+    /// Returns the maximum number of messages of each client; `None` if only time ends the run.
     pub(super) fn messages(&self) -> Option<NonZero<u32>> {
         if let Some(total) = self.total_messages {
             return NonZero::new(total.get().div_ceil(self.clients().get()));
@@ -156,7 +156,7 @@ impl TrafficArgs {
         self.messages.or_else(|| (!timed).then_some(MESSAGES_DEFAULT))
     }
 
-    /// Returns the messages of all clients together, if given.
+    /// Returns the number of messages of all clients together, if it is set.
     pub(super) fn total_messages(&self) -> Option<u64> {
         self.total_messages.map(|total| total.get().into())
     }

@@ -30,9 +30,8 @@ pub(super) async fn connect(
         };
         return connected.map_err(|error| refused(address, error));
     }
-    let found = address.resolve().await.with_context(|| {
-        format!("cannot resolve {address}: check the host name, or use an IP address")
-    });
+    let found = address.resolve().await;
+    let found = found.with_context(|| format!("cannot connect to {address}"));
     let found = found.map_err(SendFailure::not_connected)?;
     let mut last = SendFailure::not_connected(anyhow!("{address} has no address"));
     for socket in found {

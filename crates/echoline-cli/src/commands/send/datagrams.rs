@@ -19,10 +19,11 @@ use echoline::internals::socket_error;
 /// The maximum payload of a datagram over IPv4, in bytes. Over IPv6 it is 20 bytes more.
 const DATAGRAM_BYTES_MAX: usize = 65_507;
 
-/// Number of unanswered lines at which sending pauses; a server can be expected to queue this many.
+/// The number of unanswered lines at which sending pauses. A usual server can queue so many
+/// datagrams.
 const WINDOW: u64 = 32;
 
-/// The delay before the next line if no answer comes: answers may be lost, or the server may send
+/// The delay before the next line if no answer arrives. Answers may be lost, or the server may send
 /// none.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -40,15 +41,14 @@ struct PendingLines {
     bytes: Vec<u8>,
     /// The number of bytes that were sent.
     gone: usize,
-    /// Whether the input has ended. A rest without a line end is then a line too.
+    /// Whether the input has ended. Remaining bytes without a line end are then also a line.
     ended: bool,
 }
 
 /// Returns a socket that sends to `address` and receives only from it.
 pub(super) async fn open(address: &Address) -> Result<UdpSocket, SendFailure> {
-    let found = address.resolve().await.with_context(|| {
-        format!("cannot resolve {address}: check the host name, or use an IP address")
-    });
+    let found = address.resolve().await;
+    let found = found.with_context(|| format!("cannot connect to {address}"));
     let found = found.map_err(SendFailure::not_connected)?;
     let none = || SendFailure::not_connected(anyhow!("{address} has no address"));
     let to = found.first().ok_or_else(none)?;
@@ -64,7 +64,7 @@ pub(super) async fn open(address: &Address) -> Result<UdpSocket, SendFailure> {
 
 impl DatagramDialogue {
     /// Sends all input and prints the answers, until every line was answered or no more answers
-    /// come.
+    /// arrive.
     pub(super) async fn hold(mut self, socket: &UdpSocket) -> (DialogueEnd, ReplyTally) {
         let mut tally = ReplyTally::default();
         let ending = self.run(socket, &mut tally).await.unwrap_or_else(|ending| ending);
@@ -119,7 +119,7 @@ impl DatagramDialogue {
                     if !waits {
                         return Ok(DialogueEnd::Silent { unsent: false });
                     }
-                    // The next line is sent although no answer has come.
+                    // Allow one more line, although no answer has arrived.
                     window += 1;
                     active_at = Instant::now();
                 }
@@ -148,7 +148,7 @@ async fn send(socket: &UdpSocket, line: &[u8]) -> Result<(), DialogueEnd> {
     sent.map(drop).map_err(|error| DialogueEnd::Broken(DialogueEndpoint::Server, error))
 }
 
-/// Returns the end of a dialogue by an error at one of its endpoints.
+/// Returns a function that turns an error at `endpoint` into the end of the dialogue.
 fn broken(endpoint: DialogueEndpoint) -> impl FnOnce(io::Error) -> DialogueEnd {
     move |error| DialogueEnd::Broken(endpoint, error)
 }
@@ -169,8 +169,8 @@ impl PendingLines {
         Ok(())
     }
 
-    /// Returns the first whole line, with its end; at the end of the input also the last one
-    /// without.
+    /// Returns the first complete line with its line end. After the end of the input, also returns
+    /// a last line without a line end.
     fn first(&self) -> Option<&[u8]> {
         let rest = &self.bytes[self.gone..];
         let whole = memchr(b'\n', rest).map(|end| &rest[..=end]);

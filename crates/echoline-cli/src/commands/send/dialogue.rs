@@ -1,4 +1,4 @@
-//! Sending and receiving at the same time, until one of them has to end.
+//! Sends lines and receives replies at the same time, until one side ends the dialogue.
 
 use std::cell::{Cell, RefCell};
 use std::future::pending;
@@ -13,14 +13,14 @@ use super::protocol::{FirstBytes, ForeignProtocol, StreamCarrier};
 use super::screen::Screen;
 use super::tally::ReplyTally;
 
-/// Size of the read buffer. No more of the server's output is held in memory.
+/// The size of the read buffer, in bytes. Memory holds no more of the server's output than this.
 const CHUNK_BYTES: usize = 16 * 1024;
 
-/// The time that a greeting may take beyond one round trip.
+/// The time for a greeting, in addition to one round trip.
 const GREETING_WAIT: Duration = Duration::from_millis(20);
 
-/// The time to wait for more lines, beyond a round trip, after every line was answered, if no
-/// half-close shows the server the end of the input.
+/// With `--no-half-close`, the time to wait for more lines after every line was answered. A round
+/// trip is added.
 const REST_WAIT: Duration = Duration::from_millis(200);
 
 /// The time to wait for the rest of a line before its beginning is shown above a prompt.
@@ -30,9 +30,9 @@ const LINE_WAIT: Duration = Duration::from_millis(50);
 pub(super) struct LineDialogue {
     pub(super) input: Input,
     pub(super) screen: Screen,
-    /// The time that the server may be silent while it has to act.
+    /// The time for which the server may be silent while it is the server's turn.
     pub(super) timeout: Option<Duration>,
-    /// The time that connecting took.
+    /// The time that connecting took, as an estimate of a round trip.
     pub(super) round_trip: Duration,
     pub(super) manner: DialogueOptions,
 }
@@ -55,20 +55,20 @@ pub(super) enum DialogueEnd {
     },
     /// The server was silent for too long.
     Silent {
-        /// Whether the server did not even read all input.
+        /// Whether the server has not read all input.
         unsent: bool,
     },
     /// The server speaks another protocol than lines.
     MisdirectedProtocol(ForeignProtocol),
     /// The user interrupted the dialogue.
     Interrupted,
-    /// The reader of stdout is gone.
+    /// The reader of stdout has closed it.
     OutputGone,
-    /// An error on one side.
+    /// An error at one of the ends.
     Broken(DialogueEndpoint, io::Error),
 }
 
-/// One of the three endpoints that a client connects.
+/// One of the three ends between which a client moves bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DialogueEndpoint {
     Server,
@@ -138,8 +138,8 @@ impl DialogueState {
     }
 }
 
-/// Sends all input and then, with a half-close, the end of the stream. Returns only if reading on
-/// makes no sense.
+/// Sends all input and then, with a half-close, the end of the stream. Returns only if the dialogue
+/// must end although the server may send more.
 async fn transmit<W: AsyncWrite + Unpin>(
     mut writer: W,
     mut input: Input,
@@ -174,18 +174,19 @@ async fn transmit<W: AsyncWrite + Unpin>(
                 let _ = writer.shutdown().await;
                 return DialogueEnd::Silent { unsent: false };
             }
-            // Fails only if the connection is broken, which the reader notices too.
+            // The call fails only if the connection is broken, which the reader also notices.
             let _ = writer.shutdown().await;
             break;
         }
     }
-    // A server that reads no more may still send something, so the reader determines the end.
+    // A server that no longer reads may still send replies, so the receiving part determines the
+    // end.
     shared.note_activity();
     shared.turn.set(DialogueTurn::ServerAnswers);
     pending().await
 }
 
-/// Waits until every line was answered and nothing more came for `wait`.
+/// Waits until every line was answered and the connection was then idle for `wait`.
 async fn answers(wait: Duration, shared: &DialogueState) {
     loop {
         let due = shared.active_at.get() + wait;
@@ -254,8 +255,8 @@ async fn receive<R: AsyncRead + Unpin>(
     }
 }
 
-/// Waits a moment for more bytes until the last line is complete. The next read returns an end of
-/// the stream again.
+/// Waits up to [`LINE_WAIT`] for more bytes until the last line is complete. If this meets the end
+/// of the stream, the caller's next read returns it again.
 async fn complete<R: AsyncRead + Unpin>(
     reader: &mut R,
     chunk: &mut [u8],
@@ -272,7 +273,7 @@ async fn complete<R: AsyncRead + Unpin>(
     count
 }
 
-/// Ends when the server has been silent for `timeout` during its turn.
+/// Returns when the server has been silent for `timeout` during its turn.
 async fn watch_silence(timeout: Option<Duration>, shared: &DialogueState) -> DialogueEnd {
     let Some(timeout) = timeout else { return pending().await };
     loop {
@@ -282,8 +283,8 @@ async fn watch_silence(timeout: Option<Duration>, shared: &DialogueState) -> Dia
             continue;
         }
         match shared.turn.get() {
-            // The part that ends this state updates `active_at`, so this wakes up before the new
-            // deadline.
+            // The end of this state also updates `active_at`. So a sleep of `timeout` ends before
+            // the new deadline.
             _ if shared.printing.get() => sleep(timeout).await,
             DialogueTurn::User => sleep(timeout).await,
             DialogueTurn::ServerReads => return DialogueEnd::Silent { unsent: true },
@@ -378,7 +379,7 @@ mod tests {
             writer.write_all(b"A\n").await.unwrap();
             sleep(Duration::from_secs(5)).await;
             writer.write_all(b"B\n").await.unwrap();
-            // Sends more lines than it received, within the wait.
+            // The server sends one more line than it received, before the wait ends.
             sleep(Duration::from_millis(150)).await;
             writer.write_all(b"C\n").await.unwrap();
             assert_eq!(reader.read(&mut bytes).await.unwrap(), 0);

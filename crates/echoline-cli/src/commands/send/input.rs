@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, Stdin};
 use super::line_ends::LineEnds;
 use super::prompt::{Prompt, PromptEvent};
 
-/// Size of the read buffer for stdin. No more of the input is held in memory.
+/// The size of the read buffer for stdin, in bytes. Memory holds no more of the input than this.
 const CHUNK_BYTES: usize = 16 * 1024;
 
 /// The lines to send.
@@ -31,7 +31,7 @@ pub(super) enum NextInput {
     Lines(u64),
     /// The end of the input, with the number of lines (0 or 1) that it ends without a line end.
     End(u64),
-    /// The user gave up.
+    /// The user pressed Ctrl-C.
     Interrupted,
 }
 

@@ -4,7 +4,8 @@ use memchr::memchr_iter;
 
 use echoline::Eol;
 
-/// Converts the line ends of a stream of bytes, in whatever pieces the bytes arrive.
+/// Converts the line ends of a stream of bytes. The result does not depend on the pieces in which
+/// the bytes arrive.
 #[derive(Debug)]
 pub(super) struct LineEnds {
     eol: Eol,
@@ -36,8 +37,8 @@ impl LineEnds {
         lines
     }
 
-    /// Returns the number of lines that the end of the input ends: one if the last line has no line
-    /// end. Adds no byte, so that the server gets the bytes of the input.
+    /// Returns 1 if the last line has no line end, else 0. Adds no line end, so that the server
+    /// gets exactly the bytes of the input.
     pub(super) fn finish(&self) -> u64 {
         u64::from(self.last != b'\n')
     }
@@ -55,7 +56,7 @@ mod tests {
         (out, lines + ends.finish())
     }
 
-    /// Issue 11, item 40: a last line without an end gets none.
+    /// Issue 11, item 40: no line end is added to a last line that has none.
     #[test]
     fn regression_line_ends_are_converted_and_none_is_added() {
         for (input, lf, crlf, lines) in [

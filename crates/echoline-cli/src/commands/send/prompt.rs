@@ -11,13 +11,14 @@ use rustyline::error::ReadlineError;
 use rustyline::{DefaultEditor, ExternalPrinter};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
-/// Number of typed lines that may wait to be sent. At this number the prompt waits.
+/// The number of typed lines that may wait to be sent. When this number is reached, the prompt
+/// blocks.
 const LINES_WAITING: usize = 16;
 
-/// Number of lines that are kept for the next session.
+/// The number of lines that are kept for the next session.
 const HISTORY_LINES: usize = 1000;
 
-/// Shows a text above the prompt, which moves down.
+/// Shows a text above the prompt.
 pub(super) type Printer = Box<dyn ExternalPrinter + Send>;
 
 /// An action of the user at the prompt.
@@ -42,7 +43,7 @@ impl Prompt {
         let config = rustyline::Config::builder().max_history_size(HISTORY_LINES);
         let config = config.context("cannot set the size of the history")?.build();
         let mut editor = DefaultEditor::with_config(config).context("cannot use the terminal")?;
-        // A terminal without capabilities has no printer; then replies are written directly.
+        // A terminal without cursor control has no printer. Replies are then written directly.
         let printer = editor.create_external_printer().ok();
         let printer = printer.map(|printer| Box::new(printer) as Printer);
         // This printer is never dropped: without any printer the editor would return, and would
@@ -76,7 +77,7 @@ fn read(mut editor: DefaultEditor, prompt: &str, sender: &Sender<PromptEvent>) {
                 let _ = editor.add_history_entry(line.as_str());
                 if let Some(path) = &history {
                     // Each line is saved at once, because the program may end while this thread
-                    // waits for the next.
+                    // waits for the next line.
                     let _ = editor.append_history(path);
                 }
                 if sender.blocking_send(PromptEvent::Line(line)).is_err() {
@@ -102,7 +103,8 @@ fn history_file() -> Option<PathBuf> {
         .or_else(|| std::env::home_dir().map(|home| home.join(".local/state")))?
         .join("echoline");
     fs::create_dir_all(&folder).ok()?;
-    // In a folder of another user (HOME of sudo), a link in place of the file could lead anywhere.
+    // Under sudo, HOME may be a folder of another user. A link of that user in place of the file
+    // could lead anywhere.
     let is_own = fs::metadata(&folder).ok()?.uid() == Uid::effective().as_raw();
     is_own.then(|| folder.join("history"))
 }

@@ -1,10 +1,11 @@
 //! Recognises a server that speaks another protocol than lines: TLS or HTTP. Pure.
 
-/// Number of bytes that are kept of each direction; enough for the answer of a web server to plain
-/// text.
+/// The number of bytes that are kept of each direction. They are enough for a web server's answer
+/// to plain text.
 const HEAD_BYTES: usize = 1024;
 
-/// The length of a TLS record's header: its type, two bytes of version, two of length.
+/// The length of a TLS record's header in bytes: the type, two bytes of version, and two bytes of
+/// length.
 const RECORD_HEADER: usize = 5;
 
 /// Sentences with which web servers (nginx, Apache, Go) answer plain text on a TLS port.
@@ -19,14 +20,14 @@ const HTTPS_WANTED: [&str; 3] = [
 pub(super) enum ForeignProtocol {
     /// The server expects a TLS handshake and received plain text.
     Tls,
-    /// The server is a web server and received no HTTP request.
+    /// The server is a web server that received something other than an HTTP request.
     Http,
 }
 
 /// The carrier of a dialogue's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum StreamCarrier {
-    /// Bytes reach the server as they are.
+    /// TCP or a Unix socket, without TLS: the server receives the bytes unchanged.
     Plain,
     /// The TLS handshake is complete.
     Tls,
@@ -72,7 +73,7 @@ impl FirstBytes {
         }
         let is_echo = self.received.first() == self.sent.first();
         match &self.received[..] {
-            // A TLS alert with its two bytes, or the start of a TLS handshake.
+            // A TLS alert, whose length is two bytes, or the start of a TLS handshake.
             [0x15, 3, 0..=4, 0, 2, ..] | [0x16, 3, 0..=4, _, _, ..]
                 if self.is_plain() && !is_echo =>
             {
@@ -162,11 +163,11 @@ mod tests {
             (StreamCarrier::Plain, b"<html>\n", b"<html>\n", None),
             (StreamCarrier::Plain, b"GET / HTTP/1.0\r\n", b"<html>\r\n<head>", None),
             (StreamCarrier::Plain, b"hi\n", b"<ht", None),
-            // Over TLS these bytes are data.
+            // In a TLS connection these bytes are data.
             (StreamCarrier::Tls, b"hello\n", ALERT, None),
             (StreamCarrier::WebSocket, b"hello\n", ALERT, None),
             (StreamCarrier::WebSocket, b"hello\n", b"HTTP/1.1 400 Bad Request\r\n\r\n", None),
-            // An echo.
+            // The reply is an echo of the line.
             (StreamCarrier::Plain, ALERT, ALERT, None),
             (StreamCarrier::Plain, b"HTTP/1.1 is old\n", b"HTTP/1.1 is old\n", None),
             (

@@ -1,4 +1,4 @@
-//! The output of replies: unchanged to stdout, or above a prompt, made safe for a terminal.
+//! Writes replies to stdout or above a prompt. On a terminal, control characters are removed.
 
 use std::io::{self, IsTerminal as _};
 use std::time::Duration;
@@ -8,8 +8,8 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use super::prompt::Printer;
 use echoline_base::printable::is_harmful;
 
-/// A text that changes nothing on the screen: a line up, a line down. (An empty text would add an
-/// empty line above the prompt.)
+/// A text that changes nothing on the screen: it moves the cursor up a line and down again. An
+/// empty text would add an empty line above the prompt.
 const NOTHING: &str = "\x1b[A\n";
 
 /// The time limit for the prompt to show all pending texts at the end.
@@ -34,7 +34,7 @@ impl Screen {
         Self { output: Box::new(output), printer: None, terminal: None }
     }
 
-    /// Writes to stdout: unchanged, unless it is a terminal.
+    /// Writes to stdout. Removes control characters only if stdout is a terminal.
     pub(super) fn stdout() -> Self {
         let terminal = io::stdout().is_terminal().then(TerminalText::default);
         Self { output: Box::new(tokio::io::stdout()), printer: None, terminal }
@@ -46,7 +46,8 @@ impl Screen {
         Self { output: Box::new(tokio::io::stdout()), printer, terminal }
     }
 
-    /// Returns whether lines must be shown whole: above a prompt each piece takes a line.
+    /// Returns whether only whole lines may be shown. Above a prompt each text must be a whole
+    /// line.
     pub(super) fn wants_lines(&self) -> bool {
         self.printer.is_some()
     }
@@ -79,7 +80,7 @@ impl Screen {
 
     /// Waits until everything is on the screen, before the program ends.
     pub(super) async fn settle(&mut self) {
-        // The call that first failed has reported the error.
+        // An error is ignored, because the earlier call that failed first has reported it.
         let _ = self.show_rest().await;
         // The prompt does not report when it has shown a text. Its queue holds one text, so it
         // accepts a second one only after it has shown the first. Texts bypass the prompt between
@@ -99,7 +100,7 @@ impl Screen {
     /// Passes `text` to the prompt. Returns false if the prompt has ended.
     async fn print(&mut self, text: String) -> bool {
         let Some(mut printer) = self.printer.take() else { return false };
-        // This waits for the thread of the prompt, so it needs a separate thread.
+        // `print` blocks until the thread of the prompt is ready, so it runs on a blocking thread.
         let given = tokio::task::spawn_blocking(move || printer.print(text).map(|()| printer));
         // If the prompt has ended, texts go straight to the terminal from now on.
         self.printer = given.await.ok().and_then(Result::ok);
@@ -115,7 +116,8 @@ struct TerminalText {
 }
 
 impl TerminalText {
-    /// Returns the text of the next piece, without an end that is not complete.
+    /// Returns the text of the next piece. Keeps an incomplete character at its end for the next
+    /// call.
     fn push(&mut self, bytes: &[u8]) -> String {
         let mut piece = std::mem::take(&mut self.rest);
         piece.extend_from_slice(bytes);
@@ -126,7 +128,7 @@ impl TerminalText {
         harmless(&piece)
     }
 
-    /// Returns the text of an end that was never completed.
+    /// Returns the text of the kept bytes, which were never completed.
     fn finish(&mut self) -> String {
         harmless(&std::mem::take(&mut self.rest))
     }
@@ -164,7 +166,7 @@ mod tests {
                 assert_eq!(shown + &text.finish(), whole, "{first} {second}");
             }
         }
-        // An 8-bit control is no UTF-8, and the character after it stays whole.
+        // An 8-bit control character is not valid UTF-8. The character after it stays whole.
         let mut text = TerminalText::default();
         assert_eq!(text.push(b"\x9b\xc3") + &text.push(b"\xbc"), "\u{fffd}ü");
         assert_eq!(harmless(b"\x9b2J\xc2"), "\u{fffd}2J\u{fffd}");

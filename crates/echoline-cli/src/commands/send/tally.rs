@@ -10,17 +10,18 @@ use memchr::memchr_iter;
 pub(super) struct ReplyTally {
     sent: u64,
     answers: u64,
-    /// Whether anything has been sent; further output is then no greeting.
+    /// Whether anything has been sent. Lines that arrive afterwards are not a greeting.
     begun: bool,
-    /// Whether the server is in the middle of a line.
+    /// Whether the server has sent a part of a line, but not its end.
     partial: bool,
     input_ended: bool,
-    /// Whether the last line was sent without a line end, so that its answer may have none either.
+    /// Whether the last line was sent without a line end. Its answer may then have no line end
+    /// either.
     unended: bool,
 }
 
 impl ReplyTally {
-    /// Notes that the first line is about to be sent.
+    /// Records that the first line is about to be sent.
     pub(super) fn begin(&mut self) {
         self.begun = true;
     }
@@ -29,7 +30,7 @@ impl ReplyTally {
         self.sent += lines;
     }
 
-    /// Notes that all input was sent. The last `unended` lines (at most one) have no line end.
+    /// Records that all input was sent. The last `unended` lines (at most one) have no line end.
     pub(super) fn note_input_end(&mut self, unended: u64) {
         self.input_ended = true;
         self.unended = unended > 0;
@@ -42,12 +43,13 @@ impl ReplyTally {
         }
     }
 
-    /// Notes a received datagram, which answers one line.
+    /// Records a received datagram, which answers one line.
     pub(super) fn note_datagram(&mut self) {
         self.answers += 1;
     }
 
-    /// Notes that the server has closed: its last line counts even without a line end.
+    /// Records that the server has closed the connection. Its last line counts even without a line
+    /// end.
     pub(super) fn note_close(&mut self) {
         self.answers += u64::from(std::mem::take(&mut self.partial));
     }

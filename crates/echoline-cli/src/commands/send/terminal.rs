@@ -27,7 +27,7 @@ impl Drop for Terminal {
         let Some(modes) = &self.modes else { return };
         let changed = tcgetattr(io::stdin()).is_ok_and(|now| now.local_modes != modes.local_modes);
         if changed {
-            // If this fails, the terminal is gone.
+            // The call fails only if the terminal was closed.
             let _ = tcsetattr(io::stdin(), OptionalActions::Drain, modes);
             let _ = io::stdout().write_all(BRACKETED_PASTE_OFF);
             let _ = io::stdout().write_all(b"\r\n");

@@ -26,7 +26,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const WARN_EVERY: u32 = 24 * 60 * 60;
 
 /// The settings that take effect without a restart.
-const LIVE: [&str; 4] = ["cert", "key", "client-ca", "client-auth"];
+const LIVE: [&str; 5] = ["cert", "key", "alpn", "client-ca", "client-auth"];
 
 /// The thread that polls. It ends with the process.
 #[derive(Clone, Debug)]
@@ -178,13 +178,13 @@ mod tests {
         let mut follower = FileFollower::new(flags);
         assert!(follower.look().is_none());
         fs::write(&cert, "22").unwrap();
-        assert!(follower.look().is_none(), "the key is still to come");
+        assert!(follower.look().is_none(), "the key has not been replaced yet");
         fs::write(&key, "22").unwrap();
         assert!(follower.look().is_none());
         assert!(follower.look().is_some());
         assert!(follower.look().is_none());
         fs::remove_file(&key).unwrap();
         assert!(follower.look().is_none());
-        assert!(follower.look().is_some(), "a file that is gone is said, once");
+        assert!(follower.look().is_some(), "a missing file is reported once");
     }
 }

@@ -1,15 +1,15 @@
-//! The first field of a file, read before it is known what the file is. Pure.
+//! The first field of a file, which is read before the format of the file is known. Pure.
 
 use std::fmt;
 
 use serde::de::{self, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-/// The most characters of a format name that an error shows.
+/// The maximum number of characters of a format name that an error shows.
 const SHOWN_MAX: usize = 80;
 
-/// The name of a format, or the kind of value in its place. A foreign value is not kept, because it
-/// could take many times the memory of its text.
+/// The name of a format. If the field is not a string, only the kind of the value is kept, because
+/// the value could take many times the memory of its text.
 #[derive(Debug, PartialEq)]
 pub(super) struct FormatName(String);
 
@@ -28,7 +28,7 @@ impl FormatName {
 
 impl Default for FormatName {
     fn default() -> Self {
-        Self("null".to_owned())
+        Self("missing".to_owned())
     }
 }
 
@@ -52,7 +52,7 @@ impl<'de> Visitor<'de> for FormatVisitor {
     }
 
     fn visit_unit<E: de::Error>(self) -> Result<FormatName, E> {
-        Ok(FormatName::default())
+        Ok(FormatName("null".to_owned()))
     }
 
     fn visit_bool<E: de::Error>(self, value: bool) -> Result<FormatName, E> {

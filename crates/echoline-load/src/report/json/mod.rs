@@ -1,8 +1,9 @@
-//! The report as JSON, and back: everything that was recorded, so that runs can be compared and
-//! merged exactly. `docs/load-report.md` describes it, `docs/load-report.schema.json` checks it.
+//! Writes and reads the report as JSON. The JSON contains everything that was recorded, so that
+//! runs can be compared and merged exactly. `docs/load-report.md` describes the format, and
+//! `docs/load-report.schema.json` is its schema.
 //!
-//! Times are whole nanoseconds (`…_ns`). Figures that follow from others (percentiles, sums) are
-//! written for readers of the file, and ignored when it is read back.
+//! Times are whole nanoseconds (`…_ns`). Derived figures (percentiles, sums) are written for other
+//! programs, and ignored when a file is read.
 
 mod format;
 mod record;
@@ -22,7 +23,7 @@ use echoline_base::printable::printable_json;
 
 pub use self::values::{FORMAT, ReadError};
 
-/// The most percentiles that a file may ask to show.
+/// The maximum number of percentiles that a file may list.
 const PERCENTILES_MAX: usize = 12;
 
 /// The part of a file that is read first, to find out its format.
@@ -37,14 +38,14 @@ struct Document {
     format: String,
     version: String,
     started: String,
-    /// Wall-clock time in UTC; older reports have none.
+    /// The wall-clock time in UTC. Older reports have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     measuring_began: Option<String>,
     #[serde(rename = "loop")]
     mode: LoopMode,
     settings: SettingsDocument,
     elapsed_ns: u64,
-    /// Correct replies per second.
+    /// The number of correct replies per second.
     #[serde(skip_deserializing)]
     ok_per_second: f64,
     measured: RecordDocument,
@@ -64,7 +65,7 @@ struct SettingsDocument {
     bytes: usize,
     #[serde(serialize_with = "serialize_seed", deserialize_with = "deserialize_seed")]
     seed: u64,
-    /// From 0 to 100; only if they differ from the default ones.
+    /// The percentiles to show, from 0 to 100. Omitted if they are the default ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     percentiles: Option<Vec<f64>>,
     listed: Vec<SettingDocument>,
@@ -121,7 +122,7 @@ impl LoadReport {
     /// Parses the output of [`to_json`](Self::to_json).
     ///
     /// # Errors
-    /// If it is something else, of another version, or has an impossible value.
+    /// If the text is not a report, has another version of the format, or has an impossible value.
     pub fn from_json(text: &str) -> Result<Self, ReadError> {
         let head: Head = serde_json::from_str(text)?;
         if head.format != FormatName::of(FORMAT) {
@@ -156,7 +157,7 @@ impl From<&LoadReport> for Document {
 
 impl Document {
     fn report(self) -> Result<LoadReport, ReadError> {
-        // Reports from before this field contain only the start of the command.
+        // Reports of earlier versions do not have this field.
         let began = match self.measuring_began {
             Some(text) => Some(since_epoch(&text).ok_or_else(|| {
                 ReadError::field("measuring_began", "it is not an RFC 3339 time")
@@ -307,7 +308,7 @@ mod tests {
         let report = sample::open();
         let error = |text: &str| LoadReport::from_json(text).unwrap_err().to_string();
         assert!(error("").contains("not a report of echoline load (EOF"));
-        assert!(error("{}").contains("its \"format\" is null, not \"echoline-load/1\""));
+        assert!(error("{}").contains("its \"format\" is missing, not \"echoline-load/1\""));
         assert!(error(r#"{"format": "echoline-load/1"}"#).contains("missing field `version`"));
         for (pointer, value, wanted) in [
             ("/format", json!("echoline-load/2"), "is \"echoline-load/2\", not"),
@@ -339,8 +340,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
-        /// After recording on several machines, writing, reading and merging: still the percentiles
-        /// of all samples, within the histogram's error of 0.1 %.
+        /// Samples are recorded on several machines, written, read and merged. The percentiles are
+        /// still those of all samples, within the histogram's error of 0.1 %.
         #[test]
         fn percentiles_survive_files_and_merging(
             samples in prop::collection::vec(1_000u64..5_000_000_000, 20..600),

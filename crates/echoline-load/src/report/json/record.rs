@@ -15,7 +15,7 @@ use crate::statistics::{
     SeriesInterval, ServerOutage, SkipReason,
 };
 
-/// Digits of the histograms of a run, and of one interval of the series.
+/// The significant digits of the histograms of a run, and of an interval of the series.
 const DIGITS: u8 = 3;
 const INTERVAL_DIGITS: u8 = 2;
 
@@ -24,20 +24,25 @@ pub(super) struct RecordDocument {
     ledger: LedgerDocument,
     clients_ok: u32,
     connections: u64,
-    /// Only if there was an outage, or a closed loop for a time.
+    /// This field is omitted unless there was an outage or the run was a closed loop with a
+    /// duration.
     #[serde(default, skip_serializing_if = "OutageDocument::is_none")]
     outage: OutageDocument,
     latency: HistogramDocument,
+    /// Only in open loop; older reports have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    latency_without_lag: Option<HistogramDocument>,
     service: HistogramDocument,
     connect: HistogramDocument,
-    /// Only if there were handshakes.
+    /// This field is omitted if there were no handshakes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     handshake: Option<HistogramDocument>,
     lag: HistogramDocument,
-    /// Beside the ledger; reports from before UDP was supported have none.
+    /// Irregular replies, which are not part of the ledger. Reports of early versions do not have
+    /// this field.
     #[serde(default, rename = "strays")]
     anomalies: DatagramAnomalies,
-    /// The ages of failed messages, by outcome; only for outcomes that occurred.
+    /// The ages of failed messages, for each outcome that occurred.
     failures: BTreeMap<MessageOutcome, HistogramDocument>,
     series: SeriesDocument,
     reasons: Vec<ReasonDocument>,
@@ -55,18 +60,19 @@ struct LedgerDocument {
     reset: u64,
     lost: u64,
     in_flight: u64,
-    /// Messages that were never sent, by reason.
+    /// The number of messages that were never sent, for each reason.
     skipped: BTreeMap<SkipReason, u64>,
     /// The messages of `skipped` that were not sent because the run was stopped. They are not
     /// errors.
     #[serde(skip_deserializing)]
     stopped: u64,
-    /// As a share of the planned messages.
+    /// The errors as a share of the planned messages.
     #[serde(skip_deserializing)]
     error_share: f64,
 }
 
-/// Clients without a server. Microseconds, because the time of many clients is added up.
+/// The time that clients were without a server. It is in microseconds, because the sum over many
+/// clients could be too large in nanoseconds.
 #[derive(Default, PartialEq, Serialize, Deserialize)]
 struct OutageDocument {
     clients: u32,
@@ -101,10 +107,10 @@ struct IntervalDocument {
     sent: u64,
     ok: u64,
     failed: u64,
-    /// Omitted if all counts are zero.
+    /// This field is omitted if all counts are zero.
     #[serde(default, rename = "strays", skip_serializing_if = "is_empty")]
     anomalies: DatagramAnomalies,
-    /// Null without replies.
+    /// Null if there are no replies.
     hdr: Option<String>,
 }
 
@@ -115,7 +121,7 @@ struct ReasonDocument {
 }
 
 impl RecordDocument {
-    /// Each histogram has the default percentiles and the `extra` ones.
+    /// Converts a record. Each histogram has the default percentiles and the `extra` ones.
     pub(super) fn new(record: &RunRecord, extra: &[Percentile]) -> Self {
         let document = |times| HistogramDocument::new(times, extra);
         let failures = MessageOutcome::ALL.into_iter().filter_map(|outcome| {
@@ -130,6 +136,8 @@ impl RecordDocument {
             connections: record.connections,
             outage: OutageDocument::from(&record.outage),
             latency: document(&record.latency),
+            latency_without_lag: (record.latency_without_lag.count() > 0)
+                .then(|| document(&record.latency_without_lag)),
             service: document(&record.service),
             connect: document(&record.connect),
             handshake: (record.handshake.count() > 0).then(|| document(&record.handshake)),
@@ -153,6 +161,9 @@ impl RecordDocument {
         record.connections = bounded(self.connections, &format!("{at}.connections"))?;
         record.outage = self.outage.outage(&format!("{at}.outage"))?;
         record.latency = self.latency.times(&format!("{at}.latency"))?;
+        if let Some(times) = self.latency_without_lag {
+            record.latency_without_lag = times.times(&format!("{at}.latency_without_lag"))?;
+        }
         record.service = self.service.times(&format!("{at}.service"))?;
         record.connect = self.connect.times(&format!("{at}.connect"))?;
         if let Some(handshake) = self.handshake {
@@ -309,8 +320,8 @@ impl SeriesDocument {
     fn series(self, at: &str) -> Result<Series, ReadError> {
         let field = format!("{at}.series");
         let length = time(self.length_s.saturating_mul(1_000_000_000), &field)?;
-        // Checked before they are decoded: a histogram takes hundreds of times the memory of its
-        // text.
+        // The number is checked before the histograms are decoded, because a decoded histogram
+        // takes hundreds of times the memory of its text.
         if self.intervals.len() > INTERVALS_MAX {
             return Err(ReadError::field(field, "echoline load does not write such intervals"));
         }
@@ -346,8 +357,8 @@ mod tests {
     use super::*;
     use crate::report::LoadReport;
 
-    /// Issue 11, items 33 and 36: an outage and a stop are written and read. A file from before
-    /// these fields is read too.
+    /// Issue 11, items 33 and 36: an outage and a stop are written and read. A file of an earlier
+    /// version, without these fields, is read too.
     #[test]
     fn regression_an_outage_and_a_stop_are_kept() {
         let mut report = sample::closed();
@@ -374,7 +385,7 @@ mod tests {
     #[test]
     fn attack_too_many_small_histograms_are_refused_before_they_are_decoded() {
         let mut document: Value = serde_json::from_str(&sample::open().to_json()).unwrap();
-        // A histogram that cannot be decoded; decoding it would give another error.
+        // This histogram cannot be decoded. An attempt to decode it would return another error.
         let interval = serde_json::json!({ "sent": 0, "ok": 0, "failed": 0, "hdr": "damaged" });
         document["measured"]["series"]["slots"] = vec![interval; INTERVALS_MAX + 1].into();
         let error = LoadReport::from_json(&document.to_string()).unwrap_err().to_string();

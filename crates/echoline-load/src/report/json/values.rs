@@ -7,13 +7,15 @@ use serde::{Deserialize, Deserializer, Serializer};
 
 use crate::statistics::nanos::nanos;
 
-/// The format in the first field of every file. Its number changes with the meaning of a field.
+/// The format name in the first field of every file. Its number changes when the meaning of a field
+/// changes.
 pub const FORMAT: &str = "echoline-load/1";
 
-/// The largest number of a file: JSON readers with doubles represent all numbers up to it exactly.
+/// The largest number in a file. JSON readers that use doubles represent all integers up to it
+/// exactly.
 pub(super) const NUMBER_MAX: u64 = 1 << 53;
 
-/// The most connections of a file; no system has more descriptors.
+/// The maximum number of connections in a file. No system has more descriptors.
 pub(super) const CLIENTS_MAX: u32 = 1 << 24;
 
 /// The error for a text that is not a report.
@@ -24,14 +26,17 @@ pub enum ReadError {
     #[error("not a report of echoline load ({0})")]
     Json(#[from] serde_json::Error),
     /// The JSON has another format.
-    #[error("not a report of echoline load: its \"format\" is {0}, not \"{FORMAT}\"")]
+    #[error(
+        "not a report of echoline load: its \"format\" is {0}, not \"{FORMAT}\"; give a file that \
+         load --json wrote"
+    )]
     Format(String),
     /// A field has an impossible value.
     #[error("its field {field} is wrong: {problem}")]
     Field {
-        /// The path of the field, as `measured.service.hdr`.
+        /// The path of the field, for example `measured.service.hdr`.
         field: String,
-        /// The problem with it.
+        /// A description of the problem.
         problem: &'static str,
     },
 }
@@ -42,7 +47,7 @@ impl ReadError {
     }
 }
 
-/// Checks a number that may be added to others of its kind.
+/// Checks that a number is at most [`NUMBER_MAX`], so that sums do not overflow.
 pub(super) fn bounded(number: u64, field: &str) -> Result<u64, ReadError> {
     let fits = number <= NUMBER_MAX;
     fits.then_some(number).ok_or_else(|| ReadError::field(field, "it is over 2^53"))

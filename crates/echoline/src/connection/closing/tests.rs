@@ -23,7 +23,8 @@ enum Call {
     Shutdown,
 }
 
-/// A peer that sends its next line some time after each answer, until it has no more.
+/// A peer that sends its next piece some time after each read or write, until it has sent all
+/// pieces.
 struct Peer {
     calls: Arc<Mutex<Vec<Call>>>,
     /// The pieces to receive, each with its delay after the last read or write.
@@ -86,7 +87,8 @@ impl AsyncWrite for Peer {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Closing shuts down at once, and again in the task that lingers.
+        // A connection is shut down at once when it is closed, and again in the task that lingers.
+        // Only the first call is recorded.
         if !std::mem::replace(&mut self.is_shut, true) {
             self.note(Call::Shutdown);
         }
@@ -136,8 +138,8 @@ const HANDLERS: [Handler; 4] = [
     },
 ];
 
-/// Drains a connection to a peer that sends `pieces`, `after` the start; returns the calls that its
-/// stream has seen and how long the drain took.
+/// Drains a connection to a peer that sends `pieces`. The drain begins `after` the start. Returns
+/// the calls to the stream and the duration of the drain.
 async fn drained(
     handler: Handler,
     after: Duration,
@@ -185,7 +187,8 @@ async fn regression_the_last_answer_leaves_with_the_end_of_the_stream() {
     }
 }
 
-/// Issue 11, item E: a line of which a part arrives late is waited for and answered too.
+/// Issue 11, item E: the connection waits for a line whose second part arrives late, and answers
+/// it.
 #[tokio::test(start_paused = true)]
 async fn regression_a_late_line_in_several_pieces_is_answered() {
     let late = Duration::from_millis(50);
@@ -208,7 +211,7 @@ async fn regression_a_drain_waits_longer_for_a_client_that_was_busy() {
     for (pieces, after, idle_timeout, least, most) in [
         (vec![line], millis(1000), MINUTE, 20, 25),
         (vec![line], millis(50), MINUTE, 145, 155),
-        // Without an idle timeout a connection does not know how long its client was silent.
+        // Without an idle time-out, a connection does not record how long its client was silent.
         (vec![line], millis(1000), None, 200, 205),
         (vec![line, begun], millis(0), MINUTE, 255, 265),
     ] {

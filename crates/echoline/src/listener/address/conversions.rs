@@ -30,7 +30,8 @@ impl From<(Ipv6Addr, u16)> for Address {
     }
 }
 
-/// A host, as in tokio's `ToSocketAddrs`: a name, or an IP address without brackets.
+/// Converts a host and a port. The host is a name or an IP address without brackets, as in tokio's
+/// `ToSocketAddrs`.
 impl TryFrom<(&str, u16)> for Address {
     type Error = AddressError;
 
@@ -94,7 +95,7 @@ impl From<AddressError> for io::Error {
 mod tests {
     use super::*;
 
-    /// Everything that `Server::bind` takes.
+    /// Converts an argument of `Server::bind`, and returns its text or its error.
     fn shown<A>(address: A) -> String
     where
         A: TryInto<Address>,

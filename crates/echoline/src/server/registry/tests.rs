@@ -17,11 +17,13 @@ fn take(
     registry.take(&origin, limits, CountedAddress::Peer, &Arc::default())
 }
 
-/// Issue 11, item 48: an access log that is off costs an idle connection no memory: with the
-/// counters of its `Arc` a slot fills an allocator size class, 128 bytes, exactly.
+/// Issue 11, item 48: without an access log, an idle connection takes no memory for it. With the
+/// counters of its `Arc`, a slot exactly fills an allocator size class of 128 bytes.
 #[test]
 fn regression_without_an_access_log_no_memory_is_used() {
     assert!(size_of::<ConnectionSlot>() <= 112, "{}", size_of::<ConnectionSlot>());
+    // The process at a Unix socket takes the room of an address.
+    assert_eq!(size_of::<PeerId>(), size_of::<SocketAddr>());
     assert!(size_of::<SlotExtras>() <= 80, "with an access log: {}", size_of::<SlotExtras>());
 }
 
@@ -89,7 +91,7 @@ fn counts_the_address_that_a_proxy_names() {
     let first = come("192.0.2.1:7").unwrap();
     let _second = come("192.0.2.2:7").unwrap();
     assert_eq!(come("192.0.2.1:8").unwrap_err(), Closed::BusyAddress);
-    // A health check of the proxy belongs to no client.
+    // A health check of the proxy does not count for any client.
     let _checks = [come("").unwrap(), come("").unwrap()];
     drop(first);
     come("192.0.2.1:8").unwrap();
@@ -105,7 +107,7 @@ impl Drop for Witness {
 }
 
 /// Issue 11, item F: the last connection slot is released only after the handler has been dropped.
-/// Output that the drop writes precedes the end of the server.
+/// So output that is written during the drop precedes the end of the server.
 #[test]
 fn regression_a_place_is_given_back_after_its_handler() {
     let (registry, seen) = (Arc::new(ConnectionRegistry::default()), Arc::default());

@@ -1,4 +1,4 @@
-//! Planned faults of streams; see [`FaultPlan`].
+//! Injects planned faults into streams. See [`FaultPlan`].
 
 mod stream;
 mod wake;

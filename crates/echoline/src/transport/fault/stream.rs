@@ -1,4 +1,4 @@
-//! A stream with planned faults. Its two pipes decide, and the stream does the I/O.
+//! A stream with planned faults. Its two pipes apply the faults, and the stream does the I/O.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -16,27 +16,28 @@ use echoline_faults::{ConnectionFaults, Direction, FaultPipe, Faults, MessageCar
 /// The number of bytes per read.
 const READ_BYTES: usize = 4 * 1024;
 
-/// Maximum interval between two checks for a changed plan.
+/// The maximum interval between two checks for a changed plan.
 const FOLLOW_EVERY: Duration = Duration::from_secs(1);
 
-/// Duration of a stall after one side of the connection has ended: long enough for the peer to
+/// The duration of a stall after one side of the connection has ended: long enough for the peer to
 /// reach its own time-out.
 const STALL_PATIENCE: Duration = Duration::from_secs(60);
 
-/// Delay between the last bytes and a reset. An earlier reset would overtake bytes that the system
-/// still paces, and the amount that the peer receives would be random.
+/// The delay between the last bytes and a reset. An earlier reset would overtake bytes that the
+/// system has not sent yet, and the peer would receive a random part of them.
 const RESET_AFTER: Duration = Duration::from_millis(50);
 
-/// Maximum wait for a peer that reads nothing while the stream is shut down.
+/// The maximum wait for a peer that reads nothing while the stream is shut down.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(30);
 
 /// A stream with planned faults; see [`FaultPlan`](super::FaultPlan).
 ///
 /// A write succeeds as soon as the bytes are queued. At most 256 KiB are queued (4 KiB if a rule
-/// slows the stream); then the writer waits. The queue advances while the stream is read, written,
-/// flushed or shut down. Flushing does not wait for bytes that the plan delays, shutting down does.
-/// After a planned reset the stream fails with [`io::ErrorKind::ConnectionReset`]; the caller then
-/// has to close the socket below with a real reset, as [`Connection`](crate::Connection) does.
+/// slows the stream), and then the writer waits. Queued bytes are sent while the stream is read,
+/// written, flushed or shut down. Flushing does not wait for bytes that the plan delays, but
+/// shutting down does. After a planned reset the stream fails with
+/// [`io::ErrorKind::ConnectionReset`]. The caller must then close the socket below with a real
+/// reset, as [`Connection`](crate::Connection) does.
 ///
 /// While no rule applies to the stream, it passes all bytes on unchanged.
 #[derive(Debug)]
@@ -55,9 +56,9 @@ struct State {
     began: Instant,
     /// Wakes the reader when delayed bytes are due.
     read_timer: DueTimer,
-    /// Wakes when delayed bytes are due.
+    /// Wakes the task that sends when delayed bytes are due.
     write_timer: DueTimer,
-    /// Fires when a fault is due although nothing is read or written.
+    /// Fires when a fault is due that does not depend on reads or writes.
     fault_timer: DueTimer,
     /// The task that waits for room in the queue.
     writer: Option<Waker>,
@@ -84,7 +85,7 @@ enum SendProgress {
     Blocked,
     /// The stream has been shut down.
     Ended,
-    /// It will be reset in a moment.
+    /// The stream will be reset in a moment.
     Resetting,
 }
 
@@ -99,13 +100,14 @@ pub(crate) fn wrap_stream(stream: Stream, planned: Option<ConnectionFaults>) -> 
     }
 }
 
-/// Returns the stream for the first step of a transport: with the faults on the socket, if any.
+/// Returns the stream for the first step of a transport. If the plan has faults of the socket, the
+/// stream applies them.
 pub(crate) fn wrap_socket(stream: Stream, planned: Option<&ConnectionFaults>) -> Stream {
     match planned.filter(|faults| faults.has_socket_rules()) {
         Some(faults) => {
             let mut stream =
                 FaultStream::with_faults(stream, faults.clone(), MessageCarrier::Socket);
-            // During the handshake no connection exists yet that would do it.
+            // A `Connection` would reset the socket, but during the handshake none exists yet.
             stream.reset_on_close = Some(Stream::reset_on_close);
             Stream::layered(stream)
         }
@@ -119,7 +121,7 @@ impl<S> FaultStream<S> {
         Self::with_faults(stream, faults.next_connection(), MessageCarrier::Stream)
     }
 
-    /// Returns a stream whose connection the plan has already decided about.
+    /// Returns a stream with the faults that the plan has already chosen for its connection.
     fn with_faults(stream: S, faults: ConnectionFaults, carrier: MessageCarrier) -> Self {
         let state = State {
             carrier,
@@ -150,7 +152,7 @@ impl State {
         self.sent_at.map(|at| at + RESET_AFTER)
     }
 
-    /// Switches to the current plan.
+    /// Switches to the current plan, if it has changed.
     #[inline]
     fn apply_plan(&mut self) {
         if self.incoming.faults().is_outdated() {
@@ -169,13 +171,13 @@ impl State {
         }
     }
 
-    /// Returns the time of the next fault that happens although nothing is read or written.
+    /// Returns the time of the next fault that does not depend on reads or writes.
     #[inline]
     fn timed_at(&self) -> Option<Duration> {
         [self.incoming.timed_at(), self.outgoing.timed_at()].into_iter().flatten().min()
     }
 
-    /// Wakes the task at the time of the next such fault.
+    /// Wakes the task at the time of the fault that [`timed_at`](Self::timed_at) returns.
     fn poll_timed(&mut self, cx: &mut Context<'_>) {
         if let Some(at) = self.timed_at()
             && self.fault_timer.poll(self.began, self.now(), at, cx).is_ready()
@@ -229,8 +231,7 @@ impl<S: AsyncWrite + Unpin> FaultStream<S> {
         }
     }
 
-    /// Sends the bytes that are due while the stream is read, and wakes the writer that waits for
-    /// room.
+    /// Sends due bytes during a read, and wakes the writer that waits for room.
     fn send_aside(&mut self, cx: &mut Context<'_>) -> io::Result<SendProgress> {
         if self.state.outgoing.is_idle() {
             return Ok(SendProgress::All);
@@ -247,7 +248,7 @@ impl<S: AsyncWrite + Unpin> FaultStream<S> {
         Ok(sent)
     }
 
-    /// Fails when the peer has taken no due bytes for too long.
+    /// Returns an error when the peer has read nothing for too long.
     fn poll_blocked(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let state = &mut *self.state;
         let since = *state.blocked_since.get_or_insert_with(Instant::now);
@@ -263,8 +264,8 @@ impl<S: AsyncWrite + Unpin> FaultStream<S> {
 }
 
 impl<S: AsyncRead + Unpin> FaultStream<S> {
-    /// Reads as much from the stream below as the queue has room for. Ready when bytes or the end
-    /// arrived.
+    /// Reads from the stream below, as many bytes as the queue has room for. Returns `Ready` when
+    /// bytes or the end have arrived.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Self { stream, state, .. } = self;
         let room = state.incoming.room().min(READ_BYTES);
@@ -430,13 +431,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Layer for FaultStream<S
 #[derive(Debug, Default)]
 struct DueTimer {
     timer: Option<Pin<Box<Sleep>>>,
-    /// The precise wake-up that was asked for.
+    /// The requested precise wake-up.
     asked: Option<(Instant, Waker)>,
 }
 
 impl DueTimer {
-    /// Pending until `at`, but at most for [`FOLLOW_EVERY`], so that a new plan is noticed. Times
-    /// are relative to `began`.
+    /// Returns `Pending` until `at`, but at most for [`FOLLOW_EVERY`], so that a new plan is
+    /// noticed. Times are relative to `began`.
     fn poll(
         &mut self,
         began: Instant,

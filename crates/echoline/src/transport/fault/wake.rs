@@ -1,5 +1,5 @@
-//! Wakes a connection when a fault is due, more precisely than the runtime's timer, which ticks
-//! once per millisecond. One alarm for each thread, so that connections cost no descriptor.
+//! Wakes a connection when a fault is due. It is more precise than the runtime's timer, which ticks
+//! once per millisecond. Each thread has one alarm, so that connections need no descriptors.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::timer::alarm::{Alarm, Precision};
+use crate::timer::polling::Polling;
 
 thread_local! {
     /// The alarm of the runtime that last used it on this thread, and the task that runs it.
@@ -22,9 +23,9 @@ thread_local! {
 pub(super) fn wake_at(due: Instant, waker: Waker) {
     let Ok(runtime) = Handle::try_current() else { return };
     ALARM.with_borrow_mut(|current| {
-        // The task has ended with its runtime.
+        // If the task is finished, its runtime has ended, and this runtime needs a new alarm.
         if current.as_ref().is_none_or(|(_, task)| task.is_finished()) {
-            let alarm = Arc::new(Alarm::new(Precision::Exact { spin: Duration::ZERO }));
+            let alarm = Arc::new(Alarm::new(Precision::Exact(Polling::Fixed(Duration::ZERO))));
             let running = Arc::clone(&alarm);
             let task = runtime.spawn(async move { running.run().await });
             *current = Some((alarm, task));

@@ -3,26 +3,33 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use super::tlv::{ProxyHeaderError, TlvReader};
 use echoline_base::checksum::CRC_32C;
 
 /// The signature of a version 2 header.
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
 
-/// The longest line of version 1, its end counted.
+/// The length of the longest line of version 1, including its line end.
 const LINE_MAX: usize = 107;
 
-/// The shortest line of version 1: `PROXY UNKNOWN` and its end. A header of either version has at
-/// least this many bytes.
+/// The length of the shortest line of version 1, `PROXY UNKNOWN` with its line end. A header of
+/// either version has at least this many bytes.
 const LINE_MIN: usize = 15;
 
 const FIXED: usize = 16;
 
-/// Maximum length of a version 2 header after its fixed part: addresses and TLVs. The protocol
+/// The maximum length of a version 2 header after its fixed part: addresses and TLVs. The protocol
 /// allows 64 KiB. The certificates that proxies pass on take a few KiB.
 const BODY_MAX: usize = 8 * 1024;
 
 /// The type of the TLV with a checksum (`PP2_TYPE_CRC32C`).
 const CHECKSUM: u8 = 0x03;
+
+/// The type of the TLV with the TLS of the client (`PP2_TYPE_SSL`).
+pub(super) const TLS: u8 = 0x20;
+
+/// Length of that TLV without the TLVs inside it: flags and the result of the verification.
+pub(super) const TLS_FIXED: usize = 5;
 
 /// The version of a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,14 +58,31 @@ pub enum ProxyHeader {
     /// A complete header with the client that the proxy names; `None` if the proxy does not know
     /// it.
     Source(Option<SocketAddr>),
-    /// A complete header of a proxy that connects for itself (LOCAL), usually for a health check.
+    /// A complete header of a proxy that connects on its own behalf (LOCAL), usually for a health
+    /// check.
     Local,
 }
 
-/// The header is invalid; the text gives the reason.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("invalid PROXY header: {0}")]
-pub struct ProxyHeaderError(&'static str);
+/// The progress of parsing a header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HeaderProgress {
+    /// At least this many more bytes belong to the header.
+    More(usize),
+    Complete(HeaderDetails),
+}
+
+/// A complete header, whose TLVs are valid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct HeaderDetails {
+    pub(super) version: ProxyVersion,
+    pub(super) is_local: bool,
+    /// The addresses of the client and of the proxy to which it has connected.
+    pub(super) ends: Option<Ends>,
+    /// The offset of the first TLV; the length of the header if it has none.
+    pub(super) tlvs_start: usize,
+}
+
+type Ends = (SocketAddr, SocketAddr);
 
 impl ProxyHeader {
     /// Parses a header. A caller that reads exactly the requested bytes each time never reads
@@ -72,6 +96,17 @@ impl ProxyHeader {
 }
 
 fn parse(bytes: &[u8]) -> Result<ProxyHeader, ProxyHeaderError> {
+    Ok(match progress(bytes)? {
+        HeaderProgress::More(more) => ProxyHeader::More(more),
+        HeaderProgress::Complete(details) if details.is_local => ProxyHeader::Local,
+        HeaderProgress::Complete(details) => {
+            ProxyHeader::Source(details.ends.map(|(source, _)| source))
+        }
+    })
+}
+
+/// Parses the bytes of a header received so far.
+pub(super) fn progress(bytes: &[u8]) -> Result<HeaderProgress, ProxyHeaderError> {
     let known = bytes.len().min(SIGNATURE.len());
     if bytes[..known] == SIGNATURE[..known] && known > 0 {
         return parse_v2(bytes);
@@ -85,7 +120,7 @@ fn parse(bytes: &[u8]) -> Result<ProxyHeader, ProxyHeaderError> {
     parse_v1(bytes)
 }
 
-fn parse_v1(bytes: &[u8]) -> Result<ProxyHeader, ProxyHeaderError> {
+fn parse_v1(bytes: &[u8]) -> Result<HeaderProgress, ProxyHeaderError> {
     let Some(line) = bytes.strip_suffix(b"\r\n") else {
         if bytes.contains(&b'\n') {
             return Err(ProxyHeaderError("its line does not end with CR and LF"));
@@ -94,13 +129,17 @@ fn parse_v1(bytes: &[u8]) -> Result<ProxyHeader, ProxyHeaderError> {
             return Err(ProxyHeaderError("its line is longer than 107 bytes"));
         }
         let end = if bytes.ends_with(b"\r") { 1 } else { 2 };
-        return Ok(ProxyHeader::More(end.max(LINE_MIN.saturating_sub(bytes.len()))));
+        return Ok(HeaderProgress::More(end.max(LINE_MIN.saturating_sub(bytes.len()))));
     };
     let line = core::str::from_utf8(line).map_err(|_| ProxyHeaderError("its line is not text"))?;
+    let complete = |ends| {
+        let (version, is_local, tlvs_start) = (ProxyVersion::V1, false, bytes.len());
+        HeaderProgress::Complete(HeaderDetails { version, is_local, ends, tlvs_start })
+    };
     let mut words = line.split(' ');
     let is_ipv4 = match (words.next(), words.next()) {
         // The rest of the line is ignored.
-        (_, Some("UNKNOWN")) => return Ok(ProxyHeader::Source(None)),
+        (_, Some("UNKNOWN")) => return Ok(complete(None)),
         (_, Some("TCP4")) => true,
         (_, Some("TCP6")) => false,
         _ => return Err(ProxyHeaderError("its protocol is not TCP4, TCP6 or UNKNOWN")),
@@ -110,12 +149,16 @@ fn parse_v1(bytes: &[u8]) -> Result<ProxyHeader, ProxyHeaderError> {
         address.filter(|address| address.is_ipv4() == is_ipv4)
     };
     let addresses = address().zip(address());
-    let (source, _) =
+    let (source, destination) =
         addresses.ok_or(ProxyHeaderError("its addresses do not match its protocol"))?;
     let ports = words.next().and_then(port).zip(words.next().and_then(port));
-    let (port, _) = ports.ok_or(ProxyHeaderError("its ports are not numbers from 0 to 65535"))?;
+    let (source_port, port) =
+        ports.ok_or(ProxyHeaderError("its ports are not numbers from 0 to 65535"))?;
     match words.next() {
-        None => Ok(ProxyHeader::Source(Some(SocketAddr::new(source, port)))),
+        None => {
+            let source = SocketAddr::new(source, source_port);
+            Ok(complete(Some((source, SocketAddr::new(destination, port)))))
+        }
         Some(_) => Err(ProxyHeaderError("its line has more than two addresses and two ports")),
     }
 }
@@ -127,10 +170,10 @@ fn port(word: &str) -> Option<u16> {
     (is_number && is_short).then(|| word.parse().ok()).flatten()
 }
 
-fn parse_v2(bytes: &[u8]) -> Result<ProxyHeader, ProxyHeaderError> {
+fn parse_v2(bytes: &[u8]) -> Result<HeaderProgress, ProxyHeaderError> {
     if bytes.len() < FIXED {
         let most = if bytes.len() < LINE_MIN { LINE_MIN } else { FIXED };
-        return Ok(ProxyHeader::More(most - bytes.len()));
+        return Ok(HeaderProgress::More(most - bytes.len()));
     }
     let length = usize::from(u16::from_be_bytes([bytes[14], bytes[15]]));
     let is_local = match bytes[12] {
@@ -139,28 +182,34 @@ fn parse_v2(bytes: &[u8]) -> Result<ProxyHeader, ProxyHeaderError> {
         command if command >> 4 != 2 => return Err(ProxyHeaderError("its version is not 2")),
         _ => return Err(ProxyHeaderError("its command is neither LOCAL nor PROXY")),
     };
-    // For LOCAL the receiver "must accept the connection" and skip the block, independent of its
-    // family and length (section 2.2).
+    // A receiver of LOCAL "must accept the connection" and skip the address block, whatever its
+    // family and length are (section 2.2).
     if length > BODY_MAX && !is_local {
         return Err(ProxyHeaderError("it is longer than 8 KiB"));
     }
     if bytes.len() < FIXED + length {
-        return Ok(ProxyHeader::More(FIXED + length - bytes.len()));
-    }
-    if is_local {
-        return Ok(ProxyHeader::Local);
+        return Ok(HeaderProgress::More(FIXED + length - bytes.len()));
     }
     let body = &bytes[FIXED..];
-    let (source, addresses) = source(bytes[13], body)?;
-    check_vectors(bytes, FIXED + addresses)?;
-    Ok(ProxyHeader::Source(source))
+    // Without an address family, TLVs may follow at once (section 2.2). A sender may also use a
+    // layout of its own, which is skipped.
+    let is_opaque = bytes[13] >> 4 == 0 && TlvReader::new(body).any(|tlv| tlv.is_err());
+    let (ends, tlvs_start) = if is_local || is_opaque {
+        (None, bytes.len())
+    } else {
+        let (ends, addresses) = ends(bytes[13], body)?;
+        check_tlvs(bytes, FIXED + addresses)?;
+        (ends, FIXED + addresses)
+    };
+    let version = ProxyVersion::V2;
+    Ok(HeaderProgress::Complete(HeaderDetails { version, is_local, ends, tlvs_start }))
 }
 
-/// Returns the client's address, if the family has one, and the length of the addresses.
-fn source(family: u8, body: &[u8]) -> Result<(Option<SocketAddr>, usize), ProxyHeaderError> {
+/// Returns the addresses of both ends, if the family has some, and their length.
+fn ends(family: u8, body: &[u8]) -> Result<(Option<Ends>, usize), ProxyHeaderError> {
     let length = match family >> 4 {
-        // The layout is unknown, so only the length is used.
-        0 => return Ok((None, body.len())),
+        // Unspecified: there are no addresses.
+        0 => return Ok((None, 0)),
         1 => 12,
         2 => 36,
         3 => 216,
@@ -173,49 +222,60 @@ fn source(family: u8, body: &[u8]) -> Result<(Option<SocketAddr>, usize), ProxyH
         return Err(ProxyHeaderError("it is shorter than its addresses"));
     }
     let port = |at: usize| u16::from_be_bytes([body[at], body[at + 1]]);
-    let source = match length {
+    let ends = match length {
         12 => {
-            let mut ip = [0; 4];
-            ip.copy_from_slice(&body[..4]);
-            Some(SocketAddr::new(Ipv4Addr::from(ip).into(), port(8)))
+            let end = |ip: usize, at| {
+                let ip = Ipv4Addr::new(body[ip], body[ip + 1], body[ip + 2], body[ip + 3]);
+                SocketAddr::new(ip.into(), port(at))
+            };
+            Some((end(0, 8), end(4, 10)))
         }
         36 => {
-            let mut ip = [0; 16];
-            ip.copy_from_slice(&body[..16]);
-            Some(SocketAddr::new(Ipv6Addr::from(ip).into(), port(32)))
+            let end = |from: usize, at| {
+                let mut ip = [0; 16];
+                ip.copy_from_slice(&body[from..from + 16]);
+                SocketAddr::new(Ipv6Addr::from(ip).into(), port(at))
+            };
+            Some((end(0, 32), end(16, 34)))
         }
         _ => None,
     };
-    Ok((source, length))
+    Ok((ends, length))
 }
 
-/// Walks over the TLVs after the addresses, and verifies the checksum if it is among them.
-fn check_vectors(header: &[u8], start: usize) -> Result<(), ProxyHeaderError> {
-    let mut at = start;
-    while at < header.len() {
-        let Some([kind, high, low]) = header.get(at..at + 3) else {
-            return Err(ProxyHeaderError("a vector is cut off"));
-        };
-        let length = usize::from(u16::from_be_bytes([*high, *low]));
-        at += 3;
-        let Some(value) = header.get(at..at + length) else {
-            return Err(ProxyHeaderError("a vector is longer than the header"));
-        };
-        if *kind == CHECKSUM {
-            let told = <[u8; 4]>::try_from(value)
-                .map_err(|_| ProxyHeaderError("its checksum does not have four bytes"))?;
-            // The checksum is computed over the header with its own four bytes as zeros.
-            let mut sum = CRC_32C.digest();
-            sum.update(&header[..at]);
-            sum.update(&[0; 4]);
-            sum.update(&header[at + 4..]);
-            if sum.finalize() != u32::from_be_bytes(told) {
-                return Err(ProxyHeaderError("its checksum is wrong"));
+/// Checks the TLVs after the addresses, and those inside the one with the TLS of the client.
+/// Verifies the checksum if it is among them.
+fn check_tlvs(header: &[u8], start: usize) -> Result<(), ProxyHeaderError> {
+    let mut tlvs = TlvReader::new(&header[start..]);
+    while let Some(tlv) = tlvs.next() {
+        let tlv = tlv?;
+        let end = header.len() - tlvs.left();
+        match tlv.kind {
+            CHECKSUM => check_sum(header, end - tlv.value.len(), tlv.value)?,
+            TLS => {
+                let inside = tlv.value.get(TLS_FIXED..);
+                let inside = inside.ok_or(ProxyHeaderError("its TLV about TLS is too short"))?;
+                TlvReader::new(inside).try_for_each(|tlv| tlv.map(drop))?;
             }
+            _ => {}
         }
-        at += length;
     }
     Ok(())
+}
+
+/// Verifies the checksum at offset `at`. It is computed over the whole header, with zeros in place
+/// of its own four bytes.
+fn check_sum(header: &[u8], at: usize, told: &[u8]) -> Result<(), ProxyHeaderError> {
+    let told = <[u8; 4]>::try_from(told)
+        .map_err(|_| ProxyHeaderError("its checksum does not have four bytes"))?;
+    let mut sum = CRC_32C.digest();
+    sum.update(&header[..at]);
+    sum.update(&[0; 4]);
+    sum.update(&header[at + 4..]);
+    match sum.finalize() == u32::from_be_bytes(told) {
+        true => Ok(()),
+        false => Err(ProxyHeaderError("its checksum is wrong")),
+    }
 }
 
 impl ProxyVersion {
@@ -314,7 +374,7 @@ mod tests {
         let mut checked = v2(0x20, 0x11, &[IPV4, &[CHECKSUM, 0, 4, 0, 0, 0, 0]].concat());
         assert_eq!(parse(&checked), Ok(ProxyHeader::Local), "its checksum is part of the block");
         checked[12] = 0x21;
-        assert!(parse(&checked).is_err(), "of PROXY it is checked");
+        assert!(parse(&checked).is_err(), "the checksum of PROXY is checked");
     }
 
     #[test]
@@ -372,7 +432,7 @@ mod tests {
         let mut taken = 0;
         loop {
             match parse(&stream[..taken])? {
-                ProxyHeader::More(0) => panic!("it asks for nothing"),
+                ProxyHeader::More(0) => panic!("a request for 0 bytes"),
                 ProxyHeader::More(more) => taken += more,
                 whole => return Ok((whole, taken)),
             }

@@ -10,17 +10,19 @@ use ipnet::IpNet;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
-use super::header::{ProxyHeader, ProxyVersion};
+use super::facts::ProxyFacts;
+use super::header::{HeaderProgress, ProxyVersion, progress};
+use super::tlv::ProxyHeaderError;
 use crate::connection::limits::Closed;
 use crate::transport::origin::Origin;
 use crate::transport::steps::{OpenFuture, Refusal, Step};
 use crate::transport::stream::Stream;
 
-/// Maximum wait for the header, which a proxy can send as soon as it connects.
+/// The maximum wait for the header, which a proxy can send as soon as it connects.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Reads a PROXY header from every connection of the given networks, which must send one. On all
-/// other connections every byte belongs to the client.
+/// The step that reads a PROXY header from connections of trusted proxies, which must send one. On
+/// all other connections, every byte belongs to the client.
 #[derive(Debug)]
 pub struct AcceptProxy {
     networks: Vec<IpNet>,
@@ -35,15 +37,15 @@ impl AcceptProxy {
         Self { networks, unix: false, users: Vec::new() }
     }
 
-    /// Also requires the header of every client of a Unix socket. The socket file must keep other
-    /// users out: if every user may connect (mode 0666, a name in the abstract namespace), each of
-    /// them could pose as any client.
+    /// Also requires the header from every client of a Unix socket. The permissions of the socket
+    /// file must exclude other users. If every user may connect (mode 0666, or a name in the
+    /// abstract namespace), each of them could pose as any client.
     #[must_use]
     pub fn and_unix(self) -> Self {
         Self { unix: true, ..self }
     }
 
-    /// Also requires the header of programs that run as one of these user IDs and connect through a
+    /// Also requires the header from programs that run as one of these user IDs and connect to a
     /// Unix socket.
     #[must_use]
     pub fn and_users(self, users: Vec<u32>) -> Self {
@@ -52,7 +54,8 @@ impl AcceptProxy {
 
     fn trusts(&self, origin: &Origin) -> bool {
         let Some(peer) = origin.peer else {
-            return self.unix || origin.uid.is_some_and(|uid| self.users.contains(&uid));
+            return self.unix
+                || origin.credentials.is_some_and(|peer| self.users.contains(&peer.uid));
         };
         let ip = peer.ip().to_canonical();
         self.networks.iter().any(|network| network.contains(&ip))
@@ -65,9 +68,13 @@ impl Step for AcceptProxy {
             if self.trusts(origin) {
                 let read = timeout(HEADER_TIMEOUT, read_header(&mut stream)).await;
                 match read.unwrap_or(Err(HeaderReadError::Late)) {
-                    Ok(ProxiedClient::Client(source)) => origin.source = source,
-                    Ok(ProxiedClient::Local) => origin.is_proxy_itself = true,
-                    // A proxy checks every few seconds that the port is open.
+                    Ok(facts) => {
+                        origin.source = facts.source();
+                        origin.is_proxy_itself = facts.is_local();
+                        origin.proxy = Some(Box::new(facts));
+                    }
+                    // This is a health check. A proxy connects every few seconds to check that the
+                    // port is open.
                     Err(HeaderReadError::Nothing) => return Err(Closed::Finished),
                     Err(trouble) => {
                         let (words, closed) = trouble.describe();
@@ -81,7 +88,7 @@ impl Step for AcceptProxy {
         })
     }
 
-    /// This step only reads, so the next step can send a refusal.
+    /// This step does not change the sent bytes, so the next step determines the refusal.
     fn refusal(&self, _: Closed) -> Refusal {
         Refusal::Next
     }
@@ -91,18 +98,12 @@ impl Step for AcceptProxy {
     }
 }
 
-/// The client of a connection, as the header names it. `Local` is the proxy itself.
-enum ProxiedClient {
-    Client(Option<SocketAddr>),
-    Local,
-}
-
 /// The reason for which no header could be read.
 enum HeaderReadError {
     /// The proxy ended the connection without a byte.
     Nothing,
     Late,
-    Malformed(String),
+    Malformed(ProxyHeaderError),
     Ended(Closed),
 }
 
@@ -113,7 +114,7 @@ impl HeaderReadError {
                 let words = format!("no complete PROXY header arrived within {HEADER_TIMEOUT:?}");
                 (words, Closed::HandshakeTimeout)
             }
-            Self::Malformed(words) => (words, Closed::HandshakeFailed),
+            Self::Malformed(error) => (error.to_string(), Closed::HandshakeFailed),
             Self::Ended(closed) => ("it ended before its PROXY header".to_owned(), closed),
             Self::Nothing => ("it sent nothing".to_owned(), Closed::Finished),
         }
@@ -121,14 +122,12 @@ impl HeaderReadError {
 }
 
 /// Reads exactly the header; the bytes after it stay in the stream.
-async fn read_header(stream: &mut Stream) -> Result<ProxiedClient, HeaderReadError> {
+async fn read_header(stream: &mut Stream) -> Result<ProxyFacts, HeaderReadError> {
     let mut header = Vec::new();
     loop {
-        let more = match ProxyHeader::parse(&header) {
-            Ok(ProxyHeader::Source(source)) => return Ok(ProxiedClient::Client(source)),
-            Ok(ProxyHeader::Local) => return Ok(ProxiedClient::Local),
-            Ok(ProxyHeader::More(more)) => more,
-            Err(malformed) => return Err(HeaderReadError::Malformed(malformed.to_string())),
+        let more = match progress(&header).map_err(HeaderReadError::Malformed)? {
+            HeaderProgress::More(more) => more,
+            HeaderProgress::Complete(details) => return Ok(ProxyFacts::of(&header, &details)),
         };
         let start = header.len();
         header.resize(start + more, 0);
@@ -152,17 +151,16 @@ pub struct SendProxy {
 /// The client that a proxy claims to connect for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProxySource {
-    /// The proxy itself: its own end of the connection.
+    /// The proxy claims to be the client itself, with its own end of the connection.
     Own,
-    /// Always this client.
+    /// The client always has this address.
     Address(SocketAddr),
-    /// Another address of the network for each connection, in turn; with the connection's own
-    /// port.
+    /// Each connection has the next address of the network as its client, with its own port.
     Network(IpNet),
 }
 
 impl SendProxy {
-    /// Creates a header of that version about that client.
+    /// Creates a step that sends a header of this version, which names `source` as the client.
     #[must_use]
     pub fn new(version: ProxyVersion, source: ProxySource) -> Self {
         Self { version, source, sent: AtomicU64::new(0) }
@@ -184,15 +182,15 @@ impl SendProxy {
     }
 }
 
-/// Returns address `number` of a network, starting over at its end. The network and broadcast
-/// addresses are left out if the network has others.
+/// Returns address `number` of a network, starting again after the last one. The network and
+/// broadcast addresses are omitted if the network has other addresses.
 fn nth(network: &IpNet, number: u64) -> IpAddr {
     let bits = u32::from(network.max_prefix_len() - network.prefix_len());
     let all = 1_u128.checked_shl(bits).unwrap_or(u128::MAX);
     let (first, count) = if bits >= 2 { (1, all - 2) } else { (0, all) };
     let offset = first + u128::from(number) % count;
     match network.network() {
-        // Less than 2^32, because the network has no more addresses.
+        // The offset is less than 2^32, because an IPv4 network has no more addresses.
         IpAddr::V4(ip) => std::net::Ipv4Addr::from_bits(ip.to_bits() + offset as u32).into(),
         IpAddr::V6(ip) => std::net::Ipv6Addr::from_bits(ip.to_bits() + offset).into(),
     }
@@ -217,6 +215,7 @@ impl Step for SendProxy {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transport::credentials::PeerCredentials;
 
     #[test]
     fn a_network_gives_one_address_after_the_other() {
@@ -248,7 +247,10 @@ mod tests {
     fn attack_another_local_user_is_no_proxy() {
         let step = AcceptProxy::from_networks(vec!["0.0.0.0/0".parse().unwrap()]);
         let step = step.and_users(vec![1000]);
-        let trusts = |uid| step.trusts(&Origin { uid, ..Origin::default() });
+        let trusts = |uid: Option<u32>| {
+            let credentials = uid.map(|uid| PeerCredentials::new(Some(1), uid, 0));
+            step.trusts(&Origin { credentials, ..Origin::default() })
+        };
         assert!(trusts(Some(1000)));
         assert!(!trusts(Some(1001)) && !trusts(Some(0)) && !trusts(None));
     }

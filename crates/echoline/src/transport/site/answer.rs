@@ -5,12 +5,12 @@ use http_body_util::Full;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 
-/// A whole answer.
+/// A complete HTTP response.
 pub(super) type SiteResponse = Response<Full<Bytes>>;
 
-/// The content security policy. A page may load the site's own files, connect to the site, and not
-/// be embedded in another page. Inline scripts and styles are forbidden, so text from users can
-/// never run as one.
+/// The content security policy. A page may load only the site's own files and connect only to the
+/// site, and other pages cannot embed it. Inline scripts and styles are forbidden, so text from
+/// users can never run as a script.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
                       connect-src 'self'; img-src 'self'; frame-ancestors 'none'; \
                       base-uri 'none'; form-action 'none'";
@@ -24,7 +24,7 @@ const ALWAYS: [(HeaderName, &str); 5] = [
     (header::CACHE_CONTROL, "no-cache"),
 ];
 
-/// Returns an answer with its headers.
+/// Returns a response with the headers that every response has.
 pub(super) fn answer(status: StatusCode, kind: &'static str, body: Bytes) -> SiteResponse {
     let mut answer = Response::new(Full::new(body));
     *answer.status_mut() = status;
@@ -42,7 +42,7 @@ pub(super) fn sentence(status: StatusCode, words: &str) -> SiteResponse {
 }
 
 /// Returns the answer that ends HTTP and begins WebSocket. RFC 6455 4.2.2.
-pub(super) fn switch(key: &str) -> SiteResponse {
+pub(super) fn switch(key: &str, subprotocol: Option<&str>) -> SiteResponse {
     let mut answer = Response::new(Full::new(Bytes::new()));
     *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = answer.headers_mut();
@@ -50,6 +50,10 @@ pub(super) fn switch(key: &str) -> SiteResponse {
     headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     let key = HeaderValue::from_str(key).expect("Base64 has no letter that a header cannot have");
     headers.insert(header::SEC_WEBSOCKET_ACCEPT, key);
+    if let Some(name) = subprotocol {
+        let name = HeaderValue::from_str(name).expect("a token has only letters of a header");
+        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, name);
+    }
     answer
 }
 

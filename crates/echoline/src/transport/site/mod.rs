@@ -1,10 +1,10 @@
-//! A few files over HTTP, and a WebSocket for the handler behind them.
+//! Serves a few files over HTTP, and passes a WebSocket to the handler.
 
 mod answer;
 
 use std::convert::Infallible;
 use std::future::{poll_fn, ready};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,21 +23,23 @@ use crate::transport::origin::Origin;
 use crate::transport::steps::{OpenFuture, Protocol, Refusal, Step};
 use crate::transport::stream::Stream;
 use crate::transport::websocket::origin_policy::{OriginPolicy, RequestSecurity};
-use crate::transport::websocket::{Fields, Framing, WebSocket, check_request};
+use crate::transport::websocket::{
+    Fields, Framing, InvalidSubprotocol, Subprotocols, WebSocket, WebSocketFacts, check_request,
+};
 use echoline_base::checksum::Fnv1a;
 
-/// Maximum time for the headers of one request, and maximum idle time between two requests.
+/// The maximum time for the headers of one request, and the maximum idle time between two requests.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Maximum length of a request's first line and headers together, in bytes.
+/// The maximum length of a request's first line and headers together, in bytes.
 const HEADER_BYTES_MAX: usize = 16 * 1024;
 
-/// Maximum time and number of bytes that the server reads on after its last answer. Closing with
-/// unread input would make the system discard the answer.
+/// Limits of the input that the server reads after its last answer, before it closes the
+/// connection. Closing with unread input would make the system discard the answer.
 const REST_TIMEOUT: Duration = Duration::from_secs(1);
 const REST_BYTES_MAX: usize = 64 * 1024;
 
-/// Silence after which the server pings a client; the client has the same time to answer.
+/// The silence after which the server pings a client. The client has the same time to answer.
 const PING_AFTER: Duration = Duration::from_secs(30);
 
 /// One file of a site.
@@ -54,13 +56,15 @@ pub struct Asset {
 /// A site that serves files over HTTP. A WebSocket opened at `/ws` goes to the handler, with one
 /// line per text message.
 ///
-/// A [`Step`] of a listener's transport: connection slots, limits, the handshake time-out and
-/// draining apply as for every other connection. A connection is kept alive for further requests as
-/// long as the handshake time-out allows.
+/// It is a [`Step`] of a listener's transport. So connection slots, limits, the handshake time-out
+/// and draining apply as for every other connection. A connection is kept alive for further
+/// requests as long as the handshake time-out allows.
 #[derive(Debug)]
 pub struct Site {
     files: Vec<SiteFile>,
     policy: OriginPolicy,
+    subprotocols: Subprotocols,
+    discards_headers: bool,
 }
 
 #[derive(Debug)]
@@ -75,16 +79,44 @@ impl Site {
     #[must_use]
     pub fn new(assets: &[Asset], policy: OriginPolicy) -> Self {
         let files = assets.iter().map(|&asset| SiteFile { asset, tag: tag(asset.content) });
-        Self { files: files.collect(), policy }
+        let (files, subprotocols) = (files.collect(), Subprotocols::default());
+        Self { files, policy, subprotocols, discards_headers: false }
+    }
+
+    /// Sets the subprotocols of the WebSocket, as [`AcceptWebSocket::subprotocols`] does.
+    ///
+    /// # Errors
+    /// Like [`AcceptWebSocket::subprotocols`].
+    ///
+    /// [`AcceptWebSocket::subprotocols`]: crate::websocket::AcceptWebSocket::subprotocols
+    pub fn subprotocols<N: Into<String>>(
+        mut self,
+        names: impl IntoIterator<Item = N>,
+    ) -> Result<Self, InvalidSubprotocol> {
+        self.subprotocols = Subprotocols::new(names)?;
+        Ok(self)
+    }
+
+    /// Does not keep the headers of the request for the handler, as
+    /// [`AcceptWebSocket::discard_headers`] does.
+    ///
+    /// [`AcceptWebSocket::discard_headers`]: crate::websocket::AcceptWebSocket::discard_headers
+    #[must_use]
+    pub fn discard_headers(mut self) -> Self {
+        self.discards_headers = true;
+        self
     }
 
     /// Speaks HTTP until the client disconnects or requests a WebSocket.
-    async fn converse(&self, stream: Stream, origin: &Origin) -> Result<Stream, Closed> {
+    async fn converse(&self, stream: Stream, origin: &mut Origin) -> Result<Stream, Closed> {
         let scheme = if origin.tls.is_some() { Some("https://") } else { None };
-        let is_open = AtomicBool::new(false);
+        let opened = OnceLock::new();
         let service = service_fn(|request: Request<Incoming>| {
             let answer = self.answer(&request, scheme);
-            is_open.store(answer.status() == StatusCode::SWITCHING_PROTOCOLS, Ordering::Relaxed);
+            if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+                // HTTP ends with this answer, so no other request sets it.
+                opened.get_or_init(|| Box::new(self.facts(&request)));
+            }
             ready(Ok::<_, Infallible>(answer))
         });
         let mut connection = http1::Builder::new()
@@ -93,10 +125,11 @@ impl Site {
             .max_buf_size(HEADER_BYTES_MAX)
             .serve_connection(TokioIo::new(stream), service);
         let ended = poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
-        let parts = connection.into_parts();
-        let mut stream = parts.io.into_inner();
-        if ended.is_ok() && is_open.load(Ordering::Relaxed) {
-            let early = parts.read_buf.to_vec();
+        let http1::Parts { io, read_buf, .. } = connection.into_parts();
+        let mut stream = io.into_inner();
+        if let (Ok(()), Some(facts)) = (&ended, opened.into_inner()) {
+            origin.websocket = Some(facts);
+            let early = read_buf.to_vec();
             let socket = WebSocket::server(stream, early, Framing::Lines).keep_alive(PING_AFTER);
             return Ok(Stream::layered(socket));
         }
@@ -105,9 +138,17 @@ impl Site {
         Err(ended.map_or_else(|error| reason(&error), |()| Closed::Finished))
     }
 
-    /// `scheme` is the prefix that a page's origin must have. It is `https://` if TLS ends at this
-    /// server, because a page loaded without TLS may have been modified in transit. It is `None`
-    /// without TLS, because a proxy may have ended TLS.
+    /// Returns the facts of a request that opens a WebSocket.
+    fn facts(&self, request: &Request<Incoming>) -> WebSocketFacts {
+        let target = request.uri().path_and_query().map_or("", |target| target.as_str());
+        let headers = pairs(request.headers()).filter(|_| !self.discards_headers);
+        let subprotocol = fields(request.headers()).subprotocol(&self.subprotocols);
+        WebSocketFacts::collect(target, headers, subprotocol)
+    }
+
+    /// Returns the response to a request. `scheme` is the prefix that a page's origin must have. If
+    /// TLS ends at this server, it is `https://`, because a page that was loaded without TLS may
+    /// have been modified in transit. Without TLS it is `None`, because a proxy may have ended TLS.
     fn answer(&self, request: &Request<Incoming>, scheme: Option<&str>) -> SiteResponse {
         let path = request.uri().path();
         if request.method() != Method::GET && request.method() != Method::HEAD {
@@ -147,10 +188,10 @@ impl Site {
         if scheme.is_some_and(|scheme| !page.starts_with(scheme)) {
             return sentence(StatusCode::FORBIDDEN, "Open the page over https.");
         }
-        let fields = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+        let fields = fields(headers);
         let is_1_1 = request.version() == Version::HTTP_11;
-        match check_request(request.method().as_str(), is_1_1, &Fields::new(fields)) {
-            Ok(accept) => switch(&accept),
+        match check_request(request.method().as_str(), is_1_1, &fields) {
+            Ok(accept) => switch(&accept, fields.subprotocol(&self.subprotocols)),
             Err(_) => {
                 let words = "This path accepts only WebSockets of version 13.";
                 let mut answer = sentence(StatusCode::UPGRADE_REQUIRED, words);
@@ -218,7 +259,15 @@ fn reason(error: &hyper::Error) -> Closed {
     }
 }
 
-/// Returns every value of a header that is valid text.
+fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&str, &[u8])> {
+    headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()))
+}
+
+fn fields(headers: &HeaderMap) -> Fields<'_> {
+    Fields::new(pairs(headers))
+}
+
+/// Returns every value of a header. A value that is not valid text becomes empty.
 fn values<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Vec<&'a str> {
     headers.get_all(name).iter().map(|value| value.to_str().unwrap_or_default()).collect()
 }

@@ -6,38 +6,41 @@ use std::time::{Duration, SystemTime};
 
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::Ticketer;
-use rustls::server::{NoServerSessionStorage, ServerConnection, WebPkiClientVerifier};
+use rustls::server::{NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::{TlsAcceptor, TlsStream};
 
-use super::certificate::CertificateFacts;
+use super::checked_protocols;
 use super::error::TlsError;
+use super::facts::facts;
 use super::identity::{Authorities, Identity};
 use super::layer::TlsLayer;
 use super::sentence::{TlsRole, closed, sentence};
+use super::server_names::{CertificatesByName, UnknownName};
 use crate::connection::limits::Closed;
 use crate::transport::origin::{Origin, TlsFacts};
 use crate::transport::steps::{OpenFuture, Protocol, Step};
 use crate::transport::stream::Stream;
 use echoline_base::poison::IgnorePoison;
 
-/// Maximum wait for a client whose handshake failed to read the TLS alert.
+/// The maximum wait for a client whose handshake failed to read the TLS alert.
 const ALERT_TIME: Duration = Duration::from_secs(1);
 
-/// Maximum number of bytes read meanwhile. Unread bytes would turn the close into a reset, which
-/// may overtake the alert.
+/// The maximum number of bytes that are read during this wait. Unread bytes would turn the close
+/// into a reset, which may overtake the alert.
 const ALERT_BYTES: u64 = 64 * 1024;
 
 /// Whether a server asks its clients for a certificate.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub enum ClientAuth {
-    /// It does not ask.
+    /// The server does not ask.
     #[default]
     Off,
-    /// It asks. A client without a certificate is accepted, one with an invalid one is refused.
+    /// The server asks. A client without a certificate is accepted. A client with an invalid
+    /// certificate is refused.
     Requested(Authorities),
-    /// It asks, and refuses a client without a valid certificate.
+    /// The server asks, and refuses a client without a valid certificate.
     Required(Authorities),
 }
 
@@ -45,12 +48,19 @@ pub enum ClientAuth {
 #[derive(Clone, Debug)]
 pub struct TlsServerConfig {
     config: Arc<ServerConfig>,
-    subject: String,
+    /// `None` for settings of the caller.
+    identity: Option<IdentitySummary>,
+}
+
+/// The subjects of a server's certificates, and the time in which all are valid.
+#[derive(Clone, Debug)]
+struct IdentitySummary {
+    subjects: Vec<String>,
     begins: SystemTime,
     expires: SystemTime,
 }
 
-/// The current TLS configuration of a server; clones are handles to the same one.
+/// The current TLS configuration of a server. Clones are handles of the same configuration.
 ///
 /// ```no_run
 /// use echoline::tls::{Certificates, ClientAuth, Identity, TlsServerConfig};
@@ -75,11 +85,80 @@ pub struct TlsServerConfig {
 pub struct Certificates(Arc<RwLock<TlsServerConfig>>);
 
 impl TlsServerConfig {
-    /// Prepares the TLS configuration of a server.
+    /// Prepares the TLS configuration of a server with one certificate.
     ///
     /// # Errors
     /// [`TlsError::Refused`] if rustls rejects the settings.
     pub fn new(identity: &Identity, clients: &ClientAuth) -> Result<Self, TlsError> {
+        Self::with_resolver(identity.resolver(), std::slice::from_ref(identity), clients)
+    }
+
+    /// Prepares the TLS configuration of a server with several certificates. A client gets the
+    /// first one with the DNS name that it asks for (SNI, RFC 6066 section 3) and with a key that
+    /// it can verify. An exact name comes before a wildcard.
+    ///
+    /// ```no_run
+    /// use echoline::tls::{Certificates, ClientAuth, Identity, TlsServerConfig, UnknownName};
+    /// use std::path::Path;
+    ///
+    /// # fn load() -> Result<Certificates, echoline::tls::TlsError> {
+    /// let now = std::time::SystemTime::now();
+    /// let load = |name| {
+    ///     let (cert, key) = (format!("{name}.pem"), format!("{name}-key.pem"));
+    ///     Identity::load(Path::new(&cert), Path::new(&key), now)
+    /// };
+    /// let all = [load("www.example.org")?, load("example.net")?];
+    /// let unknown = UnknownName::FirstCertificate;
+    /// let config = TlsServerConfig::by_server_name(&all, unknown, &ClientAuth::Off)?;
+    /// Ok(Certificates::new(config.alpn(["echo/1"])?))
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`TlsError::Nameless`] for a certificate that no client can get. [`TlsError::Refused`] if
+    /// `identities` is empty or rustls rejects the settings.
+    pub fn by_server_name(
+        identities: &[Identity],
+        unknown: UnknownName,
+        clients: &ClientAuth,
+    ) -> Result<Self, TlsError> {
+        let resolver = CertificatesByName::new(identities, unknown)?;
+        Self::with_resolver(Arc::new(resolver), identities, clients)
+    }
+
+    /// Takes a configuration of rustls, which [`echoline::tls::rustls`](crate::tls::rustls) is, as
+    /// it is.
+    #[must_use]
+    pub fn from_rustls(config: impl Into<Arc<ServerConfig>>) -> Self {
+        Self { config: config.into(), identity: None }
+    }
+
+    /// Returns the configuration of rustls, for example to copy, change and pass it to
+    /// [`from_rustls`](Self::from_rustls).
+    #[must_use]
+    pub fn rustls(&self) -> &Arc<ServerConfig> {
+        &self.config
+    }
+
+    /// Sets the application protocols of the server (ALPN, RFC 7301), the preferred one first. A
+    /// handshake with a client that offers only others fails. A client that offers none is served.
+    /// `TlsFacts::alpn` tells a handler which one was chosen. Default: none.
+    ///
+    /// # Errors
+    /// [`TlsError::BadProtocol`] if a name does not have 1 to 255 bytes.
+    pub fn alpn<P: Into<Vec<u8>>>(
+        mut self,
+        protocols: impl IntoIterator<Item = P>,
+    ) -> Result<Self, TlsError> {
+        Arc::make_mut(&mut self.config).alpn_protocols = checked_protocols(protocols)?;
+        Ok(self)
+    }
+
+    fn with_resolver(
+        resolver: Arc<dyn ResolvesServerCert>,
+        identities: &[Identity],
+        clients: &ClientAuth,
+    ) -> Result<Self, TlsError> {
         let refused = |error: rustls::Error| TlsError::Refused(error.to_string());
         let provider = super::provider();
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
@@ -102,16 +181,21 @@ impl TlsServerConfig {
                 builder.with_client_cert_verifier(verifier)
             }
         };
-        let mut config = builder.with_cert_resolver(identity.resolver());
+        let mut config = builder.with_cert_resolver(resolver);
         // Resumption uses tickets. The ticket key changes every six hours and with each
         // configuration, so that an old ticket does not admit a client that is no longer trusted.
         config.ticketer = Ticketer::new().map_err(refused)?;
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        Ok(Self {
-            config: Arc::new(config),
-            subject: identity.subject().to_owned(),
-            begins: identity.begins(),
-            expires: identity.expires(),
+        Ok(Self { config: Arc::new(config), identity: IdentitySummary::of(identities) })
+    }
+}
+
+impl IdentitySummary {
+    fn of(identities: &[Identity]) -> Option<Self> {
+        Some(Self {
+            subjects: identities.iter().map(|one| one.subject().to_owned()).collect(),
+            begins: identities.iter().map(Identity::begins).max()?,
+            expires: identities.iter().map(Identity::expires).min()?,
         })
     }
 }
@@ -130,22 +214,25 @@ impl Certificates {
         *self.0.write().ignore_poison() = config;
     }
 
-    /// Returns the subject of the certificate, in the format of RFC 4514.
+    /// Returns the subjects of all certificates, in the format of RFC 4514. None for a
+    /// configuration of [`TlsServerConfig::from_rustls`].
     #[must_use]
-    pub fn subject(&self) -> String {
-        self.config().subject
+    pub fn subjects(&self) -> Vec<String> {
+        self.config().identity.map(|identity| identity.subjects).unwrap_or_default()
     }
 
-    /// Returns the time from which the certificate is valid.
+    /// Returns the time from which all certificates are valid. `None` for a
+    /// configuration of [`TlsServerConfig::from_rustls`].
     #[must_use]
-    pub fn begins(&self) -> SystemTime {
-        self.config().begins
+    pub fn begins(&self) -> Option<SystemTime> {
+        self.config().identity.map(|identity| identity.begins)
     }
 
-    /// Returns the time until which the certificate is valid.
+    /// Returns the time until which all certificates are valid. `None` for a
+    /// configuration of [`TlsServerConfig::from_rustls`].
     #[must_use]
-    pub fn expires(&self) -> SystemTime {
-        self.config().expires
+    pub fn expires(&self) -> Option<SystemTime> {
+        self.config().identity.map(|identity| identity.expires)
     }
 
     /// Returns the step of a server's transport that performs the handshake.
@@ -172,7 +259,10 @@ impl Step for AcceptTls {
             let acceptor = TlsAcceptor::from(self.0.config().config);
             match acceptor.accept(stream).into_fallible().await {
                 Ok(stream) => {
-                    origin.tls = Some(facts(stream.get_ref().1));
+                    let connection = stream.get_ref().1;
+                    let server_name = connection.server_name().map(str::to_owned);
+                    let facts = TlsFacts { server_name, ..facts(connection) };
+                    origin.tls = Some(Box::new(facts));
                     Ok(Stream::layered(TlsLayer(TlsStream::Server(stream))))
                 }
                 Err((error, stream)) => {
@@ -188,7 +278,7 @@ impl Step for AcceptTls {
     }
 }
 
-/// Ends a connection so that the alert that was just sent arrives.
+/// Ends a connection after a failed handshake in such a way that the client receives the TLS alert.
 async fn see_off(mut stream: Stream) {
     let seeing_off = async {
         stream.shutdown().await?;
@@ -197,19 +287,4 @@ async fn see_off(mut stream: Stream) {
     };
     // The connection ends in any case, so the result does not matter.
     let _ = tokio::time::timeout(ALERT_TIME, seeing_off).await;
-}
-
-fn facts(connection: &ServerConnection) -> TlsFacts {
-    let subject = connection.peer_certificates().and_then(<[_]>::first).map(|certificate| {
-        // The certificate was verified, so it can be parsed.
-        CertificateFacts::read(certificate).map_or_else(|error| error, |facts| facts.subject)
-    });
-    TlsFacts {
-        version: connection.protocol_version().map_or(String::new(), super::version_name),
-        cipher: connection
-            .negotiated_cipher_suite()
-            .map_or(String::new(), |suite| super::cipher_name(suite.suite())),
-        subject,
-        server_name: connection.server_name().map(str::to_owned),
-    }
 }

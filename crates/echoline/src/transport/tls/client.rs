@@ -1,4 +1,5 @@
-//! The client's TLS settings: the certificates it trusts, and the one it shows.
+//! The client's TLS settings: the certificates that it trusts, and the certificate that it
+//! presents.
 
 use std::sync::Arc;
 
@@ -9,11 +10,13 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use tokio_rustls::{TlsConnector, TlsStream};
 
+use super::checked_protocols;
 use super::error::TlsError;
+use super::facts::facts;
 use super::identity::{Authorities, Identity};
 use super::layer::TlsLayer;
 use super::sentence::{TlsRole, closed, sentence};
-use crate::transport::origin::{Origin, TlsFacts};
+use crate::transport::origin::Origin;
 use crate::transport::steps::{OpenFuture, Protocol, Step};
 use crate::transport::stream::Stream;
 
@@ -23,8 +26,8 @@ use crate::transport::stream::Stream;
 pub enum Trust {
     /// Certificates for the requested name, signed by one of these authorities.
     Authorities(Authorities),
-    /// Any certificate, for any name. For tests only: a man in the middle can read and change
-    /// everything.
+    /// Any certificate, for any name. Use it for tests only, because every host on the path can
+    /// read and change the data.
     AnyCertificate,
 }
 
@@ -34,11 +37,30 @@ pub enum Resumption {
     /// Each connection has a full handshake.
     #[default]
     Off,
-    /// A connection shows the ticket of an earlier one.
+    /// A connection presents the session ticket of an earlier one.
     On,
 }
 
 /// The TLS settings of a client.
+///
+/// ```no_run
+/// use echoline::tls::{Authorities, Resumption, TlsClient, Trust};
+/// use echoline::transport::{Stream, Transport};
+/// use echoline::{Connection, Limits};
+/// use tokio::net::TcpStream;
+///
+/// # async fn connect() -> Result<(), Box<dyn std::error::Error>> {
+/// let trust = Trust::Authorities(Authorities::of_the_system()?);
+/// let client = TlsClient::new(&trust, None, Resumption::Off)?.alpn(["echo/1"])?;
+/// let tls = Transport::plain().then(client.step("example.org")?);
+/// let socket = TcpStream::connect("example.org:8443").await?;
+/// let server = Connection::new(Stream::from(socket), Limits::default());
+/// let mut server = server.upgrade(&tls).await?;
+/// assert_eq!(server.tls().and_then(|tls| tls.alpn.as_deref()), Some(&b"echo/1"[..]));
+/// server.write_line("hello").await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct TlsClient(Arc<ClientConfig>);
 
@@ -71,6 +93,33 @@ impl TlsClient {
             config.resumption = Sessions::disabled();
         }
         Ok(Self(Arc::new(config)))
+    }
+
+    /// Takes a configuration of rustls, which [`echoline::tls::rustls`](crate::tls::rustls) is, as
+    /// it is.
+    #[must_use]
+    pub fn from_rustls(config: impl Into<Arc<ClientConfig>>) -> Self {
+        Self(config.into())
+    }
+
+    /// Returns the configuration of rustls, for example to copy, change and pass it to
+    /// [`from_rustls`](Self::from_rustls).
+    #[must_use]
+    pub fn rustls(&self) -> &Arc<ClientConfig> {
+        &self.0
+    }
+
+    /// Sets the application protocols that the client offers (ALPN, RFC 7301), the preferred one
+    /// first. `TlsFacts::alpn` tells which one the server chose. Default: none.
+    ///
+    /// # Errors
+    /// [`TlsError::BadProtocol`] if a name does not have 1 to 255 bytes.
+    pub fn alpn<P: Into<Vec<u8>>>(
+        mut self,
+        protocols: impl IntoIterator<Item = P>,
+    ) -> Result<Self, TlsError> {
+        Arc::make_mut(&mut self.0).alpn_protocols = checked_protocols(protocols)?;
+        Ok(self)
     }
 
     /// Returns a step of a client's transport that performs the handshake with `name`, a host name
@@ -109,15 +158,7 @@ impl Step for ConnectTls {
             match connecting.into_fallible().await {
                 Ok(stream) => {
                     let connection = stream.get_ref().1;
-                    origin.tls = Some(TlsFacts {
-                        version: connection
-                            .protocol_version()
-                            .map_or(String::new(), super::version_name),
-                        cipher: connection
-                            .negotiated_cipher_suite()
-                            .map_or(String::new(), |suite| super::cipher_name(suite.suite())),
-                        ..TlsFacts::default()
-                    });
+                    origin.tls = Some(Box::new(facts(connection)));
                     Ok(Stream::layered(TlsLayer(TlsStream::Client(stream))))
                 }
                 Err((error, _)) => {

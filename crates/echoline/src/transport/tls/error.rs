@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-/// An error in a TLS file or setting; each message names the file and says what to do.
+/// An error in a TLS file or setting. Each message names the file and the remedy.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
@@ -31,7 +31,7 @@ pub enum TlsError {
         /// The kind of PEM block found instead.
         found: Option<&'static str>,
     },
-    /// A PEM block is incomplete or has an invalid content.
+    /// A PEM block is incomplete or has invalid content.
     #[error("{} is damaged: {reason}; create the file again", .path.display())]
     Damaged {
         /// The file.
@@ -55,7 +55,7 @@ pub enum TlsError {
     Expired {
         /// The file.
         path: PathBuf,
-        /// Whole days since then.
+        /// The number of whole days since the certificate expired.
         days: u64,
     },
     /// The certificate is not valid yet.
@@ -66,7 +66,7 @@ pub enum TlsError {
     NotYetValid {
         /// The file.
         path: PathBuf,
-        /// Whole days until then.
+        /// The number of whole days until the certificate becomes valid.
         days: u64,
     },
     /// The certificate or key cannot be used for TLS.
@@ -86,13 +86,21 @@ pub enum TlsError {
     /// A certificate cannot have this name.
     #[error("'{0}' is not a name that a certificate can have: give one with --server-name NAME")]
     BadName(String),
+    /// Clients can ask for each of several certificates by its names, and this one has none.
+    #[error(
+        "the certificate {0} has no DNS name (subjectAltName), so no client can ask for it: give \
+         it first, or make one with a name"
+    )]
+    Nameless(String),
+    /// This is not the name of an application protocol.
+    #[error("'{0}' is not an ALPN protocol: its name has 1 to 255 bytes")]
+    BadProtocol(String),
     /// The error of rustls about the settings.
     #[error("cannot set up TLS: {0}")]
     Refused(String),
 }
 
 fn hint(found: &Option<&'static str>, wanted: &str) -> String {
-    found.map_or(String::new(), |found| {
-        format!("; it contains a {found}: give the file of the {wanted}")
-    })
+    let found = found.map_or(String::new(), |found| format!("; it contains a {found}"));
+    format!("{found}: give the file of the {wanted}")
 }

@@ -9,7 +9,7 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
-use super::certificate::{CertificateFacts, Validity};
+use super::certificate_facts::{AltName, CertificateFacts, Validity};
 use super::error::TlsError;
 
 /// A certificate, its chain, and its key, by which one end of a connection proves its identity.
@@ -19,13 +19,14 @@ pub struct Identity {
     facts: CertificateFacts,
 }
 
-/// Certificates of authorities (or of single peers) that are trusted.
+/// The trusted certificates of authorities, or of single peers.
 #[derive(Clone, Debug)]
 pub struct Authorities(pub(super) Arc<RootCertStore>);
 
 impl Identity {
-    /// Reads a certificate chain, the own certificate first, and its private key (PKCS #8, PKCS #1
-    /// or SEC 1), both as PEM. Checks that they belong together and are valid at `now`.
+    /// Reads a certificate chain and the private key (PKCS #8, PKCS #1 or SEC 1) of its first
+    /// certificate, both in PEM. Checks that they belong together and that the certificate is valid
+    /// at `now`.
     ///
     /// # Errors
     /// The first thing that is wrong, with its file.
@@ -34,8 +35,8 @@ impl Identity {
         outdated.map_or(Ok(identity), Err)
     }
 
-    /// Does the same as [`load`](Self::load), but returns a certificate that is not valid at `now`
-    /// together with its error ([`TlsError::Expired`] or [`TlsError::NotYetValid`]). It is for
+    /// Like [`load`](Self::load), but accepts a certificate that is not valid at `now`, and returns
+    /// it together with its error ([`TlsError::Expired`] or [`TlsError::NotYetValid`]). It is for
     /// servers that test how clients treat such a certificate.
     ///
     /// # Errors
@@ -81,6 +82,12 @@ impl Identity {
     #[must_use]
     pub fn expires(&self) -> SystemTime {
         UNIX_EPOCH + self.facts.not_after
+    }
+
+    /// Returns the names for which the certificate was issued.
+    #[must_use]
+    pub fn alt_names(&self) -> &[AltName] {
+        &self.facts.alt_names
     }
 
     pub(super) fn resolver(&self) -> Arc<SingleCertAndKey> {

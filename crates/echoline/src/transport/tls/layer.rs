@@ -12,9 +12,9 @@ use crate::transport::stream::{Layer, Stream};
 
 /// An established TLS connection.
 ///
-/// The peer ends its stream with `close_notify`. A connection that ends without one was truncated,
-/// by the network or by an attacker; a read then fails with [`io::ErrorKind::UnexpectedEof`].
-/// Either direction can be ended alone, as over TCP.
+/// The peer ends its stream with `close_notify`. If the stream ends without it, the network or an
+/// attacker has truncated it, and a read fails with [`io::ErrorKind::UnexpectedEof`]. Each
+/// direction can be ended separately, as over TCP.
 #[derive(Debug)]
 pub(super) struct TlsLayer(pub(super) TlsStream<Stream>);
 

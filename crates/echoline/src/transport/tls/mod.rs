@@ -1,42 +1,48 @@
 //! TLS (RFC 8446 and 5246), as one step between a socket and its handler, on both sides.
 //!
 //! A server has [`Certificates`], which can be replaced while it runs; a client has a
-//! [`TlsClient`]. Both speak TLS 1.2 and 1.3 and nothing older.
+//! [`TlsClient`]. Both support TLS 1.2 and 1.3, but no older version.
 
-mod certificate;
+pub(crate) mod certificate;
+mod certificate_facts;
 mod certificates;
 mod client;
 mod error;
+mod facts;
 mod identity;
 mod layer;
 mod sentence;
+mod server_names;
 
 use std::sync::Arc;
 
+pub use certificate::{Fingerprint, InvalidFingerprint, PeerCertificate};
+pub use certificate_facts::AltName;
 pub use certificates::{Certificates, ClientAuth, TlsServerConfig};
 pub use client::{Resumption, TlsClient, Trust};
 pub use error::TlsError;
 pub use identity::{Authorities, Identity};
+pub use server_names::UnknownName;
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::{CipherSuite, ProtocolVersion};
 
-/// Returns the cryptography of both sides.
+/// Returns the cryptography library that both sides use.
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
-/// Returns the version as OpenSSL writes it, for example `TLSv1.3`.
-fn version_name(version: ProtocolVersion) -> String {
-    match version {
-        ProtocolVersion::TLSv1_2 => "TLSv1.2".to_owned(),
-        ProtocolVersion::TLSv1_3 => "TLSv1.3".to_owned(),
-        other => format!("{other:?}"),
+/// Checks the names of application protocols: 1 to 255 bytes each, and at most 65,535 bytes in all,
+/// with one more byte for each (RFC 7301 section 3.1).
+fn checked_protocols<P: Into<Vec<u8>>>(
+    protocols: impl IntoIterator<Item = P>,
+) -> Result<Vec<Vec<u8>>, TlsError> {
+    let protocols: Vec<Vec<u8>> = protocols.into_iter().map(Into::into).collect();
+    let wrong = protocols.iter().find(|name| !(1..=255).contains(&name.len()));
+    if let Some(name) = wrong {
+        return Err(TlsError::BadProtocol(name.escape_ascii().to_string()));
     }
-}
-
-/// Returns the name in the IANA registry, for example `TLS_AES_256_GCM_SHA384`.
-fn cipher_name(suite: CipherSuite) -> String {
-    // The crate adds `13` to the names of TLS 1.3 suites; IANA does not.
-    format!("{suite:?}").replacen("TLS13_", "TLS_", 1)
+    match protocols.iter().map(|name| name.len() + 1).sum::<usize>() {
+        0..=0xFFFF => Ok(protocols),
+        _ => Err(TlsError::Refused("the ALPN protocols are longer than 64 KiB".to_owned())),
+    }
 }

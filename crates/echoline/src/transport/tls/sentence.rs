@@ -14,7 +14,7 @@ pub(super) enum TlsRole {
     Client,
 }
 
-/// Explains the `error` of a handshake or a read and, if possible, says what to do about it.
+/// Explains the `error` of a handshake or a read, and names the remedy if possible.
 pub(super) fn sentence(error: &io::Error, side: TlsRole) -> String {
     let peer = side.peer();
     match tls_error(error) {
@@ -60,6 +60,16 @@ fn explain(error: &Error, side: TlsRole) -> String {
         Error::InvalidCertificate(error) => certificate(error, side),
         Error::NoCertificatesPresented => {
             "the client sent no certificate, and --client-ca needs one".to_owned()
+        }
+        Error::NoApplicationProtocol if side == TlsRole::Server => {
+            "the client offers none of the server's ALPN protocols".to_owned()
+        }
+        Error::NoApplicationProtocol => {
+            "the server chose an ALPN protocol that was not offered".to_owned()
+        }
+        // The text of rustls for a resolver that has chosen no certificate.
+        Error::General(reason) if reason.contains("no server certificate chain resolved") => {
+            "the client asks for no name that a certificate of the server has".to_owned()
         }
         Error::AlertReceived(alert) => alert_received(*alert, side),
         Error::PeerIncompatible(reason) => {
@@ -112,8 +122,8 @@ fn certificate(error: &CertificateError, side: TlsRole) -> String {
     }
 }
 
-/// Extracts `localhost` from `DnsName("localhost")`, as the verifier prints names. Writes an IP
-/// address in its usual form: `::1` instead of `0::1`.
+/// Returns the bare name in the text of a certificate verifier: `localhost` for
+/// `DnsName("localhost")`. Returns an IP address in its usual form: `::1` instead of `0::1`.
 fn bare(name: &str) -> String {
     let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
     let inner = inner.unwrap_or(name).trim_matches('"');
@@ -137,6 +147,15 @@ fn alert_received(alert: AlertDescription, side: TlsRole) -> String {
         }
         (Alert::CertificateExpired, TlsRole::Client) => {
             "the server says that our certificate has expired".to_owned()
+        }
+        (Alert::NoApplicationProtocol, TlsRole::Client) => {
+            "the server speaks none of the offered ALPN protocols".to_owned()
+        }
+        (Alert::AccessDenied | Alert::UnrecognisedName, TlsRole::Client) => {
+            format!(
+                "the server has no certificate for the requested name (alert {alert:?}): give its \
+                 name with --server-name NAME"
+            )
         }
         (Alert::ProtocolVersion, _) => {
             format!("{} speaks no TLS 1.2 or 1.3 (alert protocol_version)", side.peer())

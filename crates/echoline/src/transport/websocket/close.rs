@@ -3,10 +3,10 @@
 use super::frame::{CONTROL_MAX, Violation};
 use crate::connection::limits::Closed;
 
-/// "Policy violation", the code for all reasons without a code of their own.
+/// "Policy violation", the code for all reasons that have no specific code.
 pub(super) const POLICY: u16 = 1008;
 
-/// "Internal error".
+/// The close code "Internal error".
 pub(super) const ERROR: u16 = 1011;
 
 pub(super) fn violation(violation: Violation) -> u16 {
@@ -16,7 +16,7 @@ pub(super) fn violation(violation: Violation) -> u16 {
     }
 }
 
-/// Returns the close code for `closed`, and a text if the code alone says little.
+/// Returns the close code for `closed`, and a text if the code alone is not specific.
 pub(super) fn reason(closed: Closed) -> (u16, String) {
     let code = match closed {
         Closed::Finished | Closed::EndOfStream => return (1000, String::new()),

@@ -5,10 +5,10 @@ use std::ops::Range;
 
 use super::utf8::Utf8;
 
-/// Maximum length of a header: two bytes, eight for the length, four for the mask.
+/// The maximum length of a header: two bytes, eight for the length, four for the mask.
 pub(super) const HEADER_MAX: usize = 14;
 
-/// Maximum payload of a control frame in bytes (5.5).
+/// The maximum payload of a control frame in bytes (5.5).
 pub(super) const CONTROL_MAX: usize = 125;
 
 pub(super) const FINAL: u8 = 0x80;
@@ -88,7 +88,7 @@ pub(super) struct Decoder {
 struct FrameInProgress {
     opcode: Opcode,
     is_final: bool,
-    /// Rotated so that its first byte applies to the next payload byte.
+    /// The mask, rotated so that its first byte applies to the next payload byte.
     mask: [u8; 4],
     left: u64,
 }
@@ -97,7 +97,7 @@ struct FrameInProgress {
 #[derive(Clone, Copy, Debug)]
 struct MessageInProgress {
     opcode: Opcode,
-    /// At least one piece of it was returned.
+    /// Whether a piece of the message was already returned.
     is_begun: bool,
 }
 
@@ -115,7 +115,7 @@ impl Decoder {
         }
     }
 
-    /// Returns whether the stream may end here without cutting a message.
+    /// Returns whether the stream can end here without truncating a message.
     pub(super) fn is_between_messages(&self) -> bool {
         self.header_length == 0 && self.frame.is_none() && self.message.is_none()
     }
@@ -211,7 +211,8 @@ impl Decoder {
         let opcode = Opcode::from_bits(first & 0x0F).ok_or(Violation::Protocol)?;
         let is_long = usize::from(second & !MASKED) > CONTROL_MAX;
         let is_masked = second & MASKED != 0;
-        // Clients mask, servers do not (5.1); no extension was agreed on, so no bit has a meaning.
+        // Clients must mask their frames, and servers must not (5.1). No extension was negotiated,
+        // so the reserved bits must be 0.
         let wrong = first & RESERVED != 0
             || is_masked != (self.peer == EndpointRole::Client)
             || (opcode.is_control() && (is_long || first & FINAL == 0));
@@ -233,7 +234,8 @@ impl Decoder {
         }
     }
 
-    /// Unmasks `bytes`, the next payload bytes of `frame`, which are at `start` of the input.
+    /// Unmasks `bytes`, the next payload bytes of `frame`. They begin at offset `start` of the
+    /// input.
     fn take_payload(
         &mut self,
         mut frame: FrameInProgress,
@@ -289,7 +291,7 @@ fn is_close_code(code: u16) -> bool {
     matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
 }
 
-/// Finds the frame boundaries in bytes that are passed on without being decoded.
+/// Finds the frame boundaries in bytes that are passed on unchanged.
 #[derive(Debug)]
 pub(super) struct Boundaries {
     decoder: Decoder,
@@ -380,7 +382,7 @@ mod tests {
 
     #[test]
     fn decodes_the_examples_of_the_rfc() {
-        // RFC 6455, 5.7.
+        // These examples are from RFC 6455, section 5.7.
         let hello = |bytes: &[u8], peer| read(peer, bytes, &[]).unwrap();
         let text = vec![(Opcode::Text, b"Hello".to_vec())];
         assert_eq!(hello(b"\x81\x05Hello", EndpointRole::Server), text);

@@ -10,21 +10,21 @@ use super::encode::push_frame;
 use super::frame::{EndpointRole, Opcode};
 use crate::connection::buffers;
 
-/// Maximum number of buffered bytes of a line. A longer line is sent in fragments.
+/// The maximum number of buffered bytes of a line. A longer line is sent in fragments.
 const LINE_HELD_MAX: usize = 1024 * 1024;
 
-/// The number of keys that are generated at a time.
+/// The number of mask keys that are generated at a time.
 const KEYS: usize = 64;
 
-/// Queued frames, and the unfinished line.
+/// The queued frames, and the unfinished line.
 #[derive(Debug)]
 pub(super) struct FrameWriter {
-    /// Borrowed from the worker's buffers while it holds bytes.
+    /// The queued frames. The buffer is borrowed from the worker while it is not empty.
     frames: Vec<u8>,
     sent: usize,
     /// The written bytes of a line whose end was not written yet.
     line: Vec<u8>,
-    /// The opcode of the message, if fragments of that line were sent already.
+    /// The opcode of the message, if fragments of the unfinished line were already sent.
     fragment: Option<Opcode>,
     /// The mask keys of a client.
     keys: Option<MaskKeys>,
@@ -36,7 +36,7 @@ impl FrameWriter {
         Self { frames: Vec::new(), sent: 0, line: Vec::new(), fragment: None, keys }
     }
 
-    /// Returns the number of bytes that wait.
+    /// Returns the number of queued bytes that were not sent yet.
     pub(super) fn len(&self) -> usize {
         self.frames.len() - self.sent
     }
@@ -99,8 +99,8 @@ impl FrameWriter {
         }
     }
 
-    /// Queues the beginning of a long line as a fragment. It is text if this part is valid UTF-8;
-    /// the rest of the line must then be valid too.
+    /// Queues the beginning of a long line as a fragment. If this part is valid UTF-8, the message
+    /// is text, and the rest of the line must be valid UTF-8 too.
     fn push_fragment(&mut self) -> io::Result<()> {
         let valid = match std::str::from_utf8(&self.line) {
             Ok(text) => text.len(),

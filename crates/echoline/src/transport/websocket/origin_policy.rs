@@ -1,14 +1,14 @@
-//! The check of the Host and Origin headers. It admits requests from this server's own pages and
-//! from programs, for WebSockets, pages and the admin address. Pure.
+//! Checks the Host and Origin headers of requests for WebSockets, for pages and to the admin
+//! address. Accepts requests from this server's own pages and from programs. Pure.
 //!
-//! A browser lets any page send requests to any server, including servers on the same host, and
-//! names the page's origin in the Origin header. Only the server can refuse. Programs other than
-//! browsers send no Origin.
+//! A browser lets any page send requests to any server, including servers on the user's own host.
+//! It puts the page's origin into the Origin header, and only the server can refuse the request.
+//! Programs other than browsers send no Origin.
 //!
 //! The Host header contains the name under which the browser knows the server, and a page cannot
-//! change it. If an attacker's name resolves to this server (DNS rebinding), the header has that
-//! name, and the browser treats the page and the server as one origin. `localhost` and an IP
-//! address cannot be redirected like this.
+//! change it. If an attacker makes a name resolve to this server (DNS rebinding), the header
+//! contains that name, and the browser treats the page and the server as one origin. This attack is
+//! impossible with `localhost` and with IP addresses.
 
 use core::net::IpAddr;
 
@@ -18,10 +18,10 @@ use echoline_base::printable::printable;
 /// The schemes that a page of this server can have. A proxy in front may have ended TLS.
 const SCHEMES: [&str; 2] = ["http", "https"];
 
-/// The kinds of hosts, by whether an attacker can make the name resolve to this server.
+/// The kind of a host. It determines whether an attacker can make the name resolve to this server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HostKind {
-    /// The local host, as `localhost`, a name below it, or a loopback address.
+    /// The local host: `localhost`, a name below it, or a loopback address.
     Loopback,
     /// An IP address, which DNS cannot redirect.
     Address,
@@ -56,35 +56,36 @@ impl<'a> Host<'a> {
 /// The requests that are accepted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OriginPolicy {
-    /// Origins besides the server's own, as browsers write them: `https://chat.example.com`. Their
-    /// hosts are accepted in the Host header too. `*` accepts all origins.
+    /// The origins that are accepted in addition to the server's own, in the form of browsers:
+    /// `https://chat.example.com`. Their hosts are also accepted in the Host header. `*` accepts
+    /// all origins.
     pub allowed: Vec<String>,
     /// Names of the server that are accepted as Host, besides `localhost` and IP addresses. `*`
     /// accepts all names, including those of other sites.
     pub hosts: Vec<String>,
-    /// The socket is bound to a loopback address ([`Listener::is_loopback`]), so other addresses do
-    /// not belong to it.
+    /// Whether the socket is bound to a loopback address ([`Listener::is_loopback`]). Requests with
+    /// other addresses as Host are then refused.
     ///
     /// [`Listener::is_loopback`]: crate::Listener::is_loopback
     pub is_loopback: bool,
 }
 
-/// The connection of a request.
+/// The security of a request's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RequestSecurity {
     Plain,
-    /// TLS that ends here: the browser has compared the name with the certificate.
+    /// TLS that ends at this server. The browser has compared the name with the certificate.
     Tls,
 }
 
 impl RequestSecurity {
-    /// Returns the channel of a connection with or without TLS.
+    /// Returns the security of a connection with or without TLS.
     pub(crate) fn of(has_tls: bool) -> Self {
         if has_tls { Self::Tls } else { Self::Plain }
     }
 }
 
-/// The reason for which a request is refused; the text says how to permit it.
+/// The reason why a request is refused. The text names the flag that permits it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OriginDenied {
@@ -100,13 +101,13 @@ impl OriginPolicy {
     /// Checks the headers Host and Origin of a request over a connection without TLS.
     ///
     /// # Errors
-    /// The header that is refused.
+    /// The refused header.
     pub fn admit(&self, host: &str, origin: Option<&str>) -> Result<(), OriginDenied> {
         self.admit_over(RequestSecurity::Plain, host, origin)
     }
 
-    /// Checks a request for a WebSocket. A request without an origin is not from a browser, so it
-    /// may have any Host, unless the socket is reachable from the local host only.
+    /// Checks a request for a WebSocket. A request without an Origin does not come from a browser.
+    /// So any Host is accepted, unless only the local host can reach the socket.
     pub(crate) fn admit_over(
         &self,
         security: RequestSecurity,
@@ -118,7 +119,7 @@ impl OriginPolicy {
         }
         let is_allowed =
             |origin: &str| self.allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin));
-        // The page's name may resolve to this server because an attacker made it do so.
+        // An attacker may have made the page's name resolve to this server.
         if self.is_loopback || origin.is_some_and(|origin| !is_allowed(origin)) {
             self.admit_host(security, host)?;
         }
@@ -162,8 +163,9 @@ impl OriginPolicy {
     }
 }
 
-/// Returns whether the page was loaded from the server that it connects to: one of these schemes,
-/// and the same host and port. A missing port is the default of the scheme.
+/// Returns whether a page was loaded from the server to which it connects. This is so if its origin
+/// has one of `schemes`, and the same host and port as `host`. A missing port is the default port
+/// of the scheme.
 pub fn is_same_origin(origin: &str, host: &str, schemes: &[&str]) -> bool {
     let Some((scheme, page)) = origin.split_once("://") else { return false };
     let usual = match scheme {
@@ -300,7 +302,8 @@ mod tests {
             let denied = Err(OriginDenied::Host(Host::read(host).name.to_owned()));
             assert_eq!(bare.admit(host, Some(origin)), denied, "{host}");
             assert_eq!(bare.admit_host(RequestSecurity::Plain, host), denied, "{host}");
-            // Over TLS no certificate is valid for the attacker's name.
+            // Over TLS any name is accepted, because no certificate of this server is valid for the
+            // attacker's name.
             assert_eq!(bare.admit_over(RequestSecurity::Tls, host, Some(origin)), Ok(()), "{host}");
             assert_eq!(bare.admit(host, None), Ok(()), "{host}: no browser");
         }
@@ -318,7 +321,7 @@ mod tests {
         let any = policy(&["*"]);
         assert_eq!(any.admit("evil.example", Some("http://evil.example")), Ok(()));
         assert!(any.admit("evil.example", Some("http://other.example")).is_err());
-        // The certificate does not help for a socket that is reachable from the local host only.
+        // At a socket that only the local host can reach, the name is refused even over TLS.
         let near = OriginPolicy { is_loopback: true, ..OriginPolicy::default() };
         assert!(near.admit_over(RequestSecurity::Tls, "evil.example", None).is_err());
     }

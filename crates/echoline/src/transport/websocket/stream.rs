@@ -17,12 +17,13 @@ use super::frame_writer::FrameWriter;
 use crate::connection::limits::Closed;
 use crate::transport::stream::{Layer, Stream};
 
-/// The number of unsent bytes beyond which a writer waits. It is small, because the peer's progress
-/// is measured by the bytes that the stream below takes.
+/// The number of unsent bytes beyond which a writer waits. It is small, because the stall time-out
+/// measures progress by the bytes that this stream accepts from the writer.
 const OUTGOING_HIGH: usize = 16 * 1024;
 
-/// Room reserved in front of the input, because decoding may lengthen it: a line end or a header
-/// may be longer than the part of the frame's own header that arrived with it.
+/// The room that is reserved in front of the input, because decoding may lengthen the input. A line
+/// end or header that decoding adds may be longer than the received part of the frame's header that
+/// it replaces.
 const SLACK: usize = HEADER_MAX + 2;
 
 /// The number of pings that a peer may send at once, and the interval after which it may send one
@@ -52,11 +53,11 @@ pub struct WebSocket {
     role: EndpointRole,
     framing: Framing,
     decoder: Decoder,
-    /// Bytes received with the handshake and not decoded yet.
+    /// The bytes that were received with the handshake and are not decoded yet.
     early: VecDeque<u8>,
-    /// Decoded bytes that did not fit into the reader's buffer.
+    /// The decoded bytes that did not fit into the reader's buffer.
     ready: VecDeque<u8>,
-    /// The last byte of the current message was a line end.
+    /// Whether the last byte of the current message was a line end.
     ends_in_lf: bool,
     writer: FrameWriter,
     /// The frame boundaries in the output, with [`Framing::Messages`].
@@ -73,24 +74,25 @@ pub struct WebSocket {
 /// The progress of the closing handshake.
 #[derive(Debug, Default)]
 struct CloseState {
-    /// The peer's Close arrived, with its code, or the stream below ended.
+    /// This is set when the Close of the peer has arrived, with its code, or when the stream below
+    /// has ended.
     heard: Option<Option<u16>>,
     /// The close code for the peer's violation.
     broken: Option<u16>,
     /// The reason for which this end closes the connection.
     reason: Option<Closed>,
-    /// Our Close is written.
+    /// Whether this end has written its Close.
     said: bool,
 }
 
 impl WebSocket {
-    /// Returns the server's end. `early` contains the bytes read from the stream after the request.
+    /// Creates the server's end. `early` contains the bytes that were received after the request.
     #[must_use]
     pub fn server(stream: Stream, early: Vec<u8>, framing: Framing) -> Self {
         Self::new(stream, early, framing, EndpointRole::Server)
     }
 
-    /// Returns a client's end, whose messages are lines.
+    /// Creates a client's end, whose messages are lines.
     #[must_use]
     pub fn client(stream: Stream, early: Vec<u8>) -> Self {
         Self::new(stream, early, Framing::Lines, EndpointRole::Client)
@@ -126,8 +128,8 @@ impl WebSocket {
         }
     }
 
-    /// Reads once from the stream below into `area`, and leaves the reader's bytes at its front.
-    /// Returns their number, 0 if only control frames arrived.
+    /// Reads once from the stream below into `area`, and moves the bytes for the reader to its
+    /// front. Returns their number, which is 0 if only control frames arrived.
     fn poll_area(&mut self, area: &mut [u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let came = ready!(self.poll_bytes(&mut area[SLACK..], cx))?;
         if let Some(keep_alive) = &mut self.keep_alive {
@@ -154,8 +156,8 @@ impl WebSocket {
         Poll::Ready(Ok(count))
     }
 
-    /// Decodes the `came` bytes after the slack, and moves the reader's bytes to the front. Returns
-    /// their number.
+    /// Decodes the `came` bytes after the slack, and moves the bytes for the reader to the front.
+    /// Returns their number.
     fn decode(&mut self, area: &mut [u8], came: usize) -> usize {
         let (mut at, mut kept) = (SLACK, 0);
         let end = SLACK + came;
@@ -217,8 +219,8 @@ impl WebSocket {
         self.end.heard.is_some() || self.end.broken.is_some()
     }
 
-    /// Returns the end of the stream, or the error after a violation. After a violation input is
-    /// read and discarded without being decoded.
+    /// Handles reads after the last message: returns the end of the stream, or an error after a
+    /// violation. After a violation, input is read and discarded without decoding.
     fn poll_over(&mut self, area: &mut [u8], cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.end.broken.is_none() {
             return Poll::Ready(Ok(()));
@@ -255,12 +257,12 @@ impl WebSocket {
                 return Poll::Ready(Ok(kept));
             }
         }
-        // Only control frames arrived. Polls again after other tasks had their turn.
+        // Only control frames have arrived, so the task yields to others and then polls again.
         cx.waker().wake_by_ref();
         Poll::Pending
     }
 
-    /// Pending until the peer has missed its keep-alive deadline.
+    /// Sends pings. Returns `Pending` until the peer has missed its keep-alive deadline.
     fn poll_keep_alive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(keep_alive) = &mut self.keep_alive {
             ready!(keep_alive.timer.as_mut().poll(cx));
@@ -292,7 +294,8 @@ impl WebSocket {
         }
     }
 
-    /// If several pings wait for room, only the newest gets an answer (5.5.3).
+    /// Queues the answer to a ping, if there is room. If several pings wait for room, only the
+    /// newest is answered (5.5.3).
     fn push_pong(&mut self) -> io::Result<()> {
         let has_room = self.writer.len() < OUTGOING_HIGH;
         if self.boundaries.is_at_boundary()
@@ -305,7 +308,7 @@ impl WebSocket {
         Ok(())
     }
 
-    /// Takes all of `bytes` as soon as there is room for them.
+    /// Accepts all of `bytes` as soon as there is room.
     fn poll_take(&mut self, bytes: &[u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.end.said {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
@@ -324,8 +327,7 @@ impl WebSocket {
         Poll::Ready(Ok(bytes.len()))
     }
 
-    /// Queues this end's Close, once, with the peer's code or with the reason for which this end
-    /// closes.
+    /// Queues this end's Close once, with the peer's code, or with this end's reason for closing.
     fn push_close(&mut self) -> io::Result<()> {
         self.writer.end_line()?;
         if std::mem::replace(&mut self.end.said, true) || !self.boundaries.is_at_boundary() {
@@ -342,7 +344,7 @@ impl WebSocket {
         }
     }
 
-    /// Notes whether the writer has to wait.
+    /// Records whether the writer has to wait.
     fn note<T>(&mut self, result: Poll<T>) -> Poll<T> {
         self.writer_waits = result.is_pending();
         result
@@ -378,7 +380,7 @@ struct PingBudget {
 }
 
 impl PingBudget {
-    /// Returns whether one more is allowed.
+    /// Returns whether one more ping is allowed, and counts it.
     fn take(&mut self, now: Instant) -> bool {
         let since = *self.since.get_or_insert(now);
         let earned = (now - since).as_millis() / PING_EVERY.as_millis();
@@ -398,9 +400,9 @@ impl PingBudget {
 struct KeepAlive {
     silence: Duration,
     timer: Pin<Box<Sleep>>,
-    /// Input arrived since the timer was set.
+    /// Whether input has arrived since the timer was set.
     heard: bool,
-    /// A ping was sent, and no input arrived since.
+    /// Whether a ping was sent and no input has arrived since then.
     asked: bool,
 }
 
@@ -453,8 +455,8 @@ impl AsyncWrite for WebSocket {
         this.note(taken)
     }
 
-    /// A server sends an unfinished line, such as a prompt, as a message. A client keeps it,
-    /// because the rest of the line follows.
+    /// Sends pending output. A server sends an unfinished line, such as a prompt, as a message. A
+    /// client keeps an unfinished line, because its rest follows.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.role == EndpointRole::Server {
@@ -465,8 +467,8 @@ impl AsyncWrite for WebSocket {
         this.note(sent)
     }
 
-    /// Closes the stream below on a server. A client waits until the server does that (RFC 6455,
-    /// 7.1.1).
+    /// Sends the Close. A server then also shuts down the stream below. A client waits until the
+    /// server does this (RFC 6455, 7.1.1).
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         this.push_close()?;

@@ -134,7 +134,7 @@ async fn a_flood_of_pings_ends_the_connection() {
     assert_eq!(error.kind(), io::ErrorKind::InvalidData);
     assert!(server.writer.len() <= OUTGOING_HIGH + 200);
     server.shutdown().await.unwrap();
-    // The rest is read, so that no reset overtakes the Close, and ignored.
+    // The rest of the input is read and ignored, so that no reset overtakes the Close.
     assert_eq!(server.read_to_end(&mut Vec::new()).await.unwrap(), 0);
     drop(server);
     let mut heard = Vec::new();
@@ -142,7 +142,7 @@ async fn a_flood_of_pings_ends_the_connection() {
     assert!(heard.ends_with(b"\x88\x02\x03\xf0"), "closed as 1008");
 }
 
-/// A reader that receives only pings does not report the end of the stream, and the writer is still
+/// A reader that receives only pings does not report the end of the stream. The writer is still
 /// woken.
 #[tokio::test]
 async fn reading_and_writing_at_once_lose_nothing() {

@@ -4,9 +4,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest as _, Sha1};
 
+use super::facts::{Subprotocols, WebSocketFacts};
 use super::origin_policy::{OriginPolicy, RequestSecurity};
 
-/// Maximum length of a request or an answer. It is large because browsers send cookies.
+/// The maximum length of a request or an answer. It is large because browsers send cookies.
 pub(super) const HEAD_MAX: usize = 16 * 1024;
 
 const HEADERS_MAX: usize = 100;
@@ -14,13 +15,34 @@ const HEADERS_MAX: usize = 100;
 /// The GUID that is appended to the key (RFC 6455, 1.3).
 const SALT: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
+/// The requests that a server accepts.
+#[derive(Clone, Debug, Default)]
+pub(super) struct UpgradeRules {
+    /// The only accepted path; `None` accepts all.
+    pub(super) path: Option<String>,
+    pub(super) policy: OriginPolicy,
+    pub(super) subprotocols: Subprotocols,
+    /// Whether the headers are not kept for the handler.
+    pub(super) discards_headers: bool,
+}
+
 /// A valid request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct UpgradeRequest {
-    /// Length of the request in bytes. The first frame follows it.
+    /// The length of the request in bytes. The first frame follows it.
     pub(super) length: usize,
-    /// The answer to its key.
+    /// The value of `Sec-WebSocket-Accept` for the key of the request.
     pub(super) accept: String,
+    /// The contents of the request for the handler, and the chosen subprotocol.
+    pub(super) facts: WebSocketFacts,
+}
+
+/// A server's valid answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct UpgradeAnswer {
+    /// Length of the answer in bytes. The first frame follows it.
+    pub(super) length: usize,
+    pub(super) facts: WebSocketFacts,
 }
 
 /// The refusal of a request.
@@ -39,12 +61,10 @@ pub(crate) fn accept_key(key: &[u8]) -> String {
     STANDARD.encode(Sha1::new().chain_update(key).chain_update(SALT).finalize())
 }
 
-/// Parses a request; `None` while it is incomplete. `path` is the only accepted path; `None`
-/// accepts all.
+/// Parses a request; `None` while it is incomplete.
 pub(super) fn read_request(
     bytes: &[u8],
-    path: Option<&str>,
-    policy: &OriginPolicy,
+    rules: &UpgradeRules,
     security: RequestSecurity,
 ) -> Result<Option<UpgradeRequest>, Denial> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
@@ -62,7 +82,9 @@ pub(super) fn read_request(
     if method != GET {
         return Err(HandshakeError::Method.into());
     }
-    let asked = request.path.unwrap_or_default().split('?').next().unwrap_or_default();
+    let target = request.path.unwrap_or_default();
+    let asked = target.split('?').next().unwrap_or_default();
+    let path = rules.path.as_deref();
     if path.is_some_and(|path| path != asked) {
         let sentence =
             format!("There is no such page; the WebSocket is at {}.", path.unwrap_or("/"));
@@ -73,13 +95,16 @@ pub(super) fn read_request(
     let Some(host) = fields.one("Host")? else {
         return Err(Denial::bad("The request has no Host header."));
     };
-    let admitted = policy.admit_over(security, host, fields.one("Origin")?);
+    let admitted = rules.policy.admit_over(security, host, fields.one("Origin")?);
     admitted.map_err(|denied| Denial::new("403 Forbidden", &denied.to_string()))?;
-    Ok(Some(UpgradeRequest { length, accept }))
+    let subprotocol = fields.subprotocol(&rules.subprotocols);
+    let headers = fields.headers().filter(|_| !rules.discards_headers);
+    let facts = WebSocketFacts::collect(target, headers, subprotocol);
+    Ok(Some(UpgradeRequest { length, accept, facts }))
 }
 
-/// Checks a request by RFC 6455, section 4.2.1, apart from Host and Origin. Returns the value of
-/// `Sec-WebSocket-Accept`.
+/// Checks a request according to RFC 6455, section 4.2.1, except for Host and Origin. Returns the
+/// value of `Sec-WebSocket-Accept`.
 pub(crate) fn check_request(
     method: &str,
     is_1_1: bool,
@@ -101,7 +126,7 @@ pub(crate) fn check_request(
     Ok(accept_key(key.as_bytes()))
 }
 
-/// The reason for which a request opens no WebSocket.
+/// The reason why a request does not open a WebSocket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum HandshakeError {
     #[error("Only GET opens a WebSocket.")]
@@ -139,7 +164,7 @@ const GET: &str = "GET";
 
 const WANTED: &str = "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n";
 
-/// The headers of a message: names in any case, and values.
+/// The names and values of a message's headers. The case of names does not matter.
 pub(crate) struct Fields<'a>(Vec<(&'a str, &'a [u8])>);
 
 impl<'a> Fields<'a> {
@@ -150,6 +175,17 @@ impl<'a> Fields<'a> {
 
     fn of(headers: &[httparse::Header<'a>]) -> Self {
         Self::new(headers.iter().map(|header| (header.name, header.value)))
+    }
+
+    fn headers(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+        self.0.iter().copied()
+    }
+
+    /// Returns the first offered subprotocol that is among `supported`. Several headers count as
+    /// one list (RFC 6455 section 11.3.4).
+    pub(crate) fn subprotocol<'b>(&self, supported: &'b Subprotocols) -> Option<&'b str> {
+        let lists = self.all("Sec-WebSocket-Protocol");
+        supported.choose(lists.flat_map(|list| list.split(|byte| *byte == b',')))
     }
 
     fn all(&self, name: &'static str) -> impl Iterator<Item = &'a [u8]> {
@@ -179,10 +215,15 @@ impl<'a> Fields<'a> {
 /// Returns the answer to a valid request.
 pub(super) fn accept(upgrade: &UpgradeRequest) -> String {
     let accept = &upgrade.accept;
+    let subprotocol = upgrade.facts.subprotocol().map_or_else(String::new, protocol_header);
     format!(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Accept: {accept}\r\n\r\n"
+         Sec-WebSocket-Accept: {accept}\r\n{subprotocol}\r\n"
     )
+}
+
+fn protocol_header(value: &str) -> String {
+    format!("Sec-WebSocket-Protocol: {value}\r\n")
 }
 
 impl Denial {
@@ -215,16 +256,28 @@ impl Denial {
 }
 
 /// Returns a client's upgrade request; `nonce` must be random.
-pub(super) fn request(host: &str, resource: &str, nonce: [u8; 16]) -> String {
+pub(super) fn request(
+    host: &str,
+    resource: &str,
+    offered: &Subprotocols,
+    nonce: [u8; 16],
+) -> String {
     let key = STANDARD.encode(nonce);
+    let offered = offered.header().map_or_else(String::new, |list| protocol_header(&list));
     format!(
         "GET {resource} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\n\
-         Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n"
+         Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\
+         {offered}\r\n"
     )
 }
 
-/// Parses the server's answer and returns its length in bytes; `None` while it is incomplete.
-pub(super) fn read_answer(bytes: &[u8], nonce: [u8; 16]) -> Result<Option<usize>, String> {
+/// Parses the server's answer to a request for `resource`; `None` while it is incomplete.
+pub(super) fn read_answer(
+    bytes: &[u8],
+    resource: &str,
+    offered: &Subprotocols,
+    nonce: [u8; 16],
+) -> Result<Option<UpgradeAnswer>, String> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut answer = httparse::Response::new(&mut headers);
     let length = match answer.parse(bytes) {
@@ -257,7 +310,14 @@ pub(super) fn read_answer(bytes: &[u8], nonce: [u8; 16]) -> Result<Option<usize>
     if !is_right || has_extension {
         return Err("the server's answer does not belong to this handshake".to_owned());
     }
-    Ok(Some(length))
+    // A server chooses one of the offered subprotocols or none (section 4.1, item 6).
+    let chosen = fields.one("Sec-WebSocket-Protocol").map_err(|error| error.to_string())?;
+    let subprotocol = fields.subprotocol(offered);
+    if chosen != subprotocol {
+        return Err("the server chose a subprotocol that was not offered".to_owned());
+    }
+    let facts = WebSocketFacts::collect(resource, fields.headers(), subprotocol);
+    Ok(Some(UpgradeAnswer { length, facts }))
 }
 
 #[cfg(test)]
@@ -269,12 +329,22 @@ mod tests {
     const NONCE: [u8; 16] = *b"the sample nonce";
 
     fn read(text: &str) -> Result<Option<UpgradeRequest>, Denial> {
-        read_request(text.as_bytes(), None, &OriginPolicy::default(), RequestSecurity::Plain)
+        read_request(text.as_bytes(), &UpgradeRules::default(), RequestSecurity::Plain)
+    }
+
+    fn request(host: &str, resource: &str, nonce: [u8; 16]) -> String {
+        super::request(host, resource, &Subprotocols::default(), nonce)
+    }
+
+    /// Returns the length of the server's answer.
+    fn read_answer(bytes: &[u8], nonce: [u8; 16]) -> Result<Option<usize>, String> {
+        let answer = super::read_answer(bytes, "/echo?a=b", &Subprotocols::default(), nonce)?;
+        Ok(answer.map(|answer| answer.length))
     }
 
     #[test]
     fn the_two_ends_understand_one_another() {
-        // RFC 6455, 1.3.
+        // This example is from RFC 6455, section 1.3.
         assert_eq!(accept_key(b"dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
         let asked = request("localhost:8080", "/echo?a=b", NONCE);
         for cut in 0..asked.len() {
@@ -311,12 +381,8 @@ mod tests {
         }
         let endless = format!("GET / HTTP/1.1\r\nX: {}", "y".repeat(HEAD_MAX));
         assert!(read(&endless).unwrap_err().answer().contains(" 431 "));
-        let other = read_request(
-            right.as_bytes(),
-            Some("/chat"),
-            &OriginPolicy::default(),
-            RequestSecurity::Plain,
-        );
+        let rules = UpgradeRules { path: Some("/chat".to_owned()), ..UpgradeRules::default() };
+        let other = read_request(right.as_bytes(), &rules, RequestSecurity::Plain);
         assert!(other.unwrap_err().sentence.contains("at /chat"));
     }
 
@@ -340,6 +406,50 @@ mod tests {
         assert_eq!(request("Upgrade", "c2hvcnQ="), Err(HandshakeError::Key));
     }
 
+    /// Issue 15, item 5: section 4.2.2 of the RFC, item 5 of `/subprotocol/`.
+    #[test]
+    fn a_subprotocol_is_offered_chosen_and_checked() {
+        let names = |names: &[&str]| Subprotocols::new(names.iter().copied()).unwrap();
+        let offered = names(&["v3", "v2", "v1"]);
+        let asked = super::request("localhost", "/chat?a=b", &offered, NONCE);
+        for (supported, chosen) in [
+            (&["v1", "v2"][..], Some("v2")),
+            (&["v1", "v4"], Some("v1")),
+            (&["v4"], None),
+            (&[], None),
+        ] {
+            let subprotocols = names(supported);
+            let rules = UpgradeRules { subprotocols, ..UpgradeRules::default() };
+            let upgrade = read_request(asked.as_bytes(), &rules, RequestSecurity::Plain);
+            let upgrade = upgrade.unwrap().unwrap();
+            assert_eq!(upgrade.facts.subprotocol(), chosen);
+            assert_eq!(upgrade.facts.query(), Some("a=b"));
+            assert_eq!(upgrade.facts.header("host"), Some("localhost"));
+            let answer = accept(&upgrade);
+            let heard = super::read_answer(answer.as_bytes(), "/chat?a=b", &offered, NONCE);
+            let facts = heard.unwrap().unwrap().facts;
+            assert_eq!((facts.subprotocol(), facts.path()), (chosen, "/chat"));
+            let other = super::read_answer(answer.as_bytes(), "/", &names(&["v9"]), NONCE);
+            assert_eq!(other.is_err(), chosen.is_some(), "{answer}");
+            let twice = answer.replace("\r\n\r\n", "\r\nSec-WebSocket-Protocol: v1\r\n\r\n");
+            let twice = super::read_answer(twice.as_bytes(), "/", &offered, NONCE);
+            assert_eq!(twice.is_err(), chosen.is_some());
+        }
+        let lists = asked.replace("v3, v2", "v3\r\nsec-websocket-protocol: ,v2,,");
+        let rules = UpgradeRules { subprotocols: names(&["v1", "v2"]), ..UpgradeRules::default() };
+        let upgrade = read_request(lists.as_bytes(), &rules, RequestSecurity::Plain);
+        assert_eq!(upgrade.unwrap().unwrap().facts.subprotocol(), Some("v2"), "two lists");
+    }
+
+    #[test]
+    fn headers_are_discarded_on_demand() {
+        let rules = UpgradeRules { discards_headers: true, ..UpgradeRules::default() };
+        let asked = request("localhost", "/chat?a=b", NONCE);
+        let upgrade = read_request(asked.as_bytes(), &rules, RequestSecurity::Plain);
+        let facts = upgrade.unwrap().unwrap().facts;
+        assert_eq!((facts.headers().count(), facts.path()), (0, "/chat"));
+    }
+
     #[test]
     fn a_client_reports_the_answer_of_the_server() {
         let busy = Denial::busy("Server is busy.").answer();
@@ -350,7 +460,7 @@ mod tests {
                            WebSocket"
         );
         assert!(read_answer(b"Welcome!\r\n", NONCE).unwrap_err().contains("not an HTTP server"));
-        // Issue 11, item 40: the alert of a server that wants TLS.
+        // Issue 11, item 40: the alert of a server that expects TLS is recognised.
         let alert = [0x15, 3, 3, 0, 2, 2, 50];
         assert!(read_answer(&alert, NONCE).unwrap_err().contains("write wss://"));
     }
@@ -358,8 +468,8 @@ mod tests {
     proptest! {
         #[test]
         fn no_input_causes_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-            let policy = OriginPolicy::default();
-            let _ = read_request(&bytes, Some("/"), &policy, RequestSecurity::Plain);
+            let rules = UpgradeRules { path: Some("/".to_owned()), ..UpgradeRules::default() };
+            let _ = read_request(&bytes, &rules, RequestSecurity::Plain);
             let _ = read_answer(&bytes, NONCE);
         }
     }

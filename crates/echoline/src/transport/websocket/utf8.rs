@@ -8,13 +8,13 @@ pub(super) struct Utf8 {
     length: usize,
 }
 
-/// The text is not valid UTF-8.
+/// The error for text that is not valid UTF-8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NotUtf8;
 
 impl Utf8 {
-    /// Checks the next bytes; `is_last` says that the text ends with them. Fails at the first byte
-    /// that makes the text invalid.
+    /// Checks the next bytes of the text. `is_last` means that the text ends with them. Returns an
+    /// error at the first byte that makes the text invalid.
     pub(super) fn push(&mut self, mut bytes: &[u8], is_last: bool) -> Result<(), NotUtf8> {
         while self.length > 0 && !bytes.is_empty() {
             self.begun[self.length] = bytes[0];
@@ -22,7 +22,7 @@ impl Utf8 {
             bytes = &bytes[1..];
             match std::str::from_utf8(&self.begun[..self.length]) {
                 Ok(_) => self.length = 0,
-                // At most three bytes are incomplete, so there is room for a fourth.
+                // An incomplete character has at most three bytes, so there is room for the fourth.
                 Err(error) if error.error_len().is_none() => {}
                 Err(_) => return Err(NotUtf8),
             }
