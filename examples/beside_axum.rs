@@ -1,7 +1,7 @@
 //! An axum application with a line port beside it, which share their state and drain together.
-//! The line port receives measurements, `NAME VALUE` per line, and the page `/` shows the last
-//! value of each name. A signal ends both: `/health` answers 503 from then on, and requests and
-//! lines that have begun are answered.
+//! The line port receives measurements, `NAME VALUE` per line. The page `/` shows the last value of
+//! each name, and takes measurements by POST. A signal drains both servers: lines and requests in
+//! progress are answered.
 //! Run it: `cargo run --example beside_axum [LINE-ADDRESS [WEB-ADDRESS]]`
 
 use std::collections::BTreeMap;
@@ -11,21 +11,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::{env, future::IntoFuture};
 
 use axum::{Router, extract::State, http::StatusCode, routing::get};
-use echoline::{Closed, Connection, Limits, Phase, Server, Shutdown};
-use tokio::net::TcpListener;
+use echoline::{Closed, Connection, Limits, Phase, Server};
+use tokio::{net::TcpListener, time::sleep};
 
 /// The maximum number of names.
 const NAMES_MAX: usize = 10_000;
 
-#[derive(Clone)]
-struct App {
-    values: Arc<Mutex<BTreeMap<String, f64>>>,
-    shutdown: Shutdown,
-}
+#[derive(Clone, Default)]
+struct App(Arc<Mutex<BTreeMap<String, f64>>>);
 
 impl App {
     fn values(&self) -> MutexGuard<'_, BTreeMap<String, f64>> {
-        self.values.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn record(&self, line: &str) -> Result<(), &'static str> {
@@ -60,11 +57,9 @@ async fn page(State(app): State<App>) -> String {
     page
 }
 
-async fn health(State(app): State<App>) -> StatusCode {
-    match app.shutdown.phase() {
-        Phase::Running => StatusCode::OK,
-        _ => StatusCode::SERVICE_UNAVAILABLE,
-    }
+async fn post(State(app): State<App>, body: String) -> Result<(), (StatusCode, &'static str)> {
+    let mut lines = body.lines();
+    lines.try_for_each(|line| app.record(line)).map_err(|reason| (StatusCode::BAD_REQUEST, reason))
 }
 
 #[tokio::main]
@@ -73,25 +68,36 @@ async fn main() -> io::Result<()> {
     let mut argument = |default: &str| arguments.next().unwrap_or_else(|| default.to_owned());
     let (line_address, web_address) = (argument("127.0.0.1:8080"), argument("127.0.0.1:8081"));
     let server = Server::bind(line_address).await?;
-    let server = server.limits(Limits { max_line: 1000, ..Limits::default() });
+    let limits = Limits { max_line: 1000, ..Limits::default() };
+    let drain_timeout = limits.drain_timeout;
+    let server = server.limits(limits);
     let listener = TcpListener::bind(web_address).await?;
     writeln!(io::stdout(), "listening on {}", server.local_addr()?)?;
     writeln!(io::stdout(), "web pages on {}", listener.local_addr()?)?;
 
     let shutdown = server.shutdown();
-    let app = App { values: Arc::default(), shutdown: shutdown.clone() };
-    let router = Router::new().route("/", get(page)).route("/health", get(health));
+    let app = App::default();
+    let router = Router::new().route("/", get(page).post(post)).with_state(app.clone());
     let draining = {
         let shutdown = shutdown.clone();
         async move { shutdown.reached(Phase::Draining).await }
     };
-    let web =
-        axum::serve(listener, router.with_state(app.clone())).with_graceful_shutdown(draining);
-    let lines = server.serve(move |client| receive(client, app.clone()));
+    let web = axum::serve(listener, router).with_graceful_shutdown(draining);
+    let lines = async {
+        let report = server.serve(move |client| receive(client, app.clone())).await?;
+        writeln!(io::stdout(), "{} line connections ended", report.accepted)
+    };
+    // axum waits for its requests without a limit: they get the drain time-out of the lines.
+    let too_late = async {
+        shutdown.reached(Phase::Draining).await;
+        sleep(drain_timeout).await;
+    };
+    let web = async {
+        tokio::select! {
+            ended = web.into_future() => ended,
+            () = too_late => Ok(()),
+        }
+    };
     // `serve` waits for signals, and its `Shutdown` tells axum. If one server fails, both end.
-    tokio::select! {
-        ended = async { tokio::try_join!(lines, web.into_future()) } => ended.map(|_| ()),
-        // axum has no drain time-out: a second signal ends its connections too.
-        () = shutdown.reached(Phase::Aborting) => Ok(()),
-    }
+    tokio::try_join!(lines, web).map(|_| ())
 }

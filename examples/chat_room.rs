@@ -56,7 +56,9 @@ async fn chat(mut client: Connection, room: Arc<Room>) -> Result<(), Closed> {
         tokio::select! {
             line = lines.recv() => match line {
                 Ok(line) => client.write_line(line).await?,
-                Err(RecvError::Lagged(count)) => client.write_line(format!("* {count} lines missed")).await?,
+                Err(RecvError::Lagged(missed)) => {
+                    client.write_line(format!("* {missed} lines missed")).await?;
+                }
                 Err(RecvError::Closed) => return Ok(()),
             },
             line = client.read_line() => match line? {
@@ -74,12 +76,7 @@ async fn chat(mut client: Connection, room: Arc<Room>) -> Result<(), Closed> {
 
 fn configure(server: Server) -> Server {
     let idle_timeout = Some(Duration::from_secs(600));
-    server.limits(Limits {
-        max_connections: 500,
-        max_line: 1000,
-        idle_timeout,
-        ..Limits::default()
-    })
+    server.limits(Limits { max_line: 1000, idle_timeout, ..Limits::default() })
 }
 
 #[tokio::main(flavor = "current_thread")]

@@ -55,9 +55,9 @@ async fn read_request(client: &mut Connection) -> Result<Option<Vec<Bytes>>, Clo
     };
     // A drain waits for the rest of the request.
     let mut client = client.begin_message();
-    let count = match count.as_str().ok().and_then(|count| count.parse().ok()) {
-        Some(count @ ..=ARGUMENTS_MAX) => count,
-        _ => return Err(refuse(&mut client, "invalid multibulk length").await),
+    let count: Option<i64> = count.as_str().ok().and_then(|count| count.parse().ok());
+    let Some(count @ ..=ARGUMENTS_MAX) = count else {
+        return Err(refuse(&mut client, "invalid multibulk length").await);
     };
     let (mut request, mut room) = (Vec::new(), REQUEST_MAX);
     for _ in 0..count {

@@ -2,14 +2,15 @@
 //! library.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
 use std::thread;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::lesson::Running;
-use super::{Client, start, wait};
+use super::lesson::{Running, eventually};
+use super::{Client, run, start, wait};
 
 /// Ends the program in order, and returns what it printed.
 fn stop(mut running: Running) -> String {
@@ -74,4 +75,105 @@ fn tcp_proxy_passes_bytes_and_ends_on() {
     drop(client);
     let report = stop(running);
     assert!(report.ends_with("2 tunnels, end_of_stream: 1, application: 1\n"), "{report}");
+}
+
+/// Returns the output of a program of the package redis-tools with the port of `address`; `None` if
+/// the program is not installed.
+#[expect(clippy::print_stderr, reason = "a skipped test says so")]
+fn redis(program: &str, address: SocketAddr, arguments: &[&str]) -> Option<String> {
+    if Command::new(program).arg("--version").output().is_err() {
+        eprintln!("SKIPPED, not passed: this needs {program} (package redis-tools)");
+        return None;
+    }
+    let mut command = Command::new(program);
+    command.args(["-h", "127.0.0.1", "-p", &address.port().to_string()]).args(arguments);
+    let (status, output) = run(command);
+    assert!(status.success(), "{output}");
+    Some(output)
+}
+
+#[test]
+fn key_value_passes_redis_benchmark() {
+    let (running, address) = start("key_value", &[]);
+    let tests = "ping_inline,ping_mbulk,set,get";
+    // It ends with an error at the first reply that is an error or no RESP.
+    let arguments = ["-t", tests, "-n", "4000", "-c", "20", "-P", "16", "-r", "100", "--csv"];
+    if let Some(output) = redis("redis-benchmark", address, &arguments) {
+        let mut lines = output.lines().filter(|line| line.starts_with('"')).skip(1);
+        for name in ["PING_INLINE", "PING_MBULK", "SET", "GET"] {
+            let line = lines.next().unwrap_or_default();
+            assert!(line.starts_with(&format!("\"{name}\",")), "{output}");
+        }
+        assert!(!output.contains("WARNING"), "{output}");
+    }
+    stop(running);
+}
+
+#[test]
+fn key_value_answers_redis_cli() {
+    let (running, address) = start("key_value", &[]);
+    for (arguments, reply) in [
+        (&["SET", "fruit", "two words\r\n"][..], "OK\n"),
+        (&["GET", "fruit"], "two words\r\n\n"),
+        (&["DEL", "fruit", "pears"], "1\n"),
+        (&["GET", "fruit"], "\n"),
+        (&["INCR", "fruit"], "ERR unknown command 'INCR'\n\n"),
+    ] {
+        let Some(output) = redis("redis-cli", address, arguments) else { break };
+        assert_eq!(output, reply, "{arguments:?}");
+    }
+    stop(running);
+}
+
+#[test]
+fn chat_room_frees_a_name_when_its_user_leaves() {
+    let (running, address) = start("chat_room", &[]);
+    for _ in 0..2 {
+        let mut client = Client::connect(address);
+        assert_eq!(client.hear(), "Your name? (1 to 20 letters or digits)\n");
+        assert_eq!(client.ask("Ann\n"), "* Ann joined\n");
+        assert_eq!(client.ask("hello\n"), "Ann: hello\n");
+        assert_eq!(client.ask("/quit\n"), "");
+    }
+    stop(running);
+}
+
+#[test]
+fn beside_axum_shares_state_and_drains_both_servers() {
+    let (mut running, address) = start("beside_axum", &["127.0.0.1:0"]);
+    let web = eventually("the second address", || {
+        let output = running.output();
+        let (_, web) = output.split_once("web pages on ")?;
+        Some(web.strip_suffix('\n')?.to_owned())
+    });
+    let mut client = Client::connect(address);
+    client.send("load 0.5\nload 1.5\nusers 7\n");
+    assert_eq!(client.ask("users many\n"), "ERROR the value is not a number\n");
+    assert_eq!(client.ask("users\n"), "ERROR expected NAME VALUE\n");
+    let mut page = TcpStream::connect(&web).expect("it listens");
+    page.write_all(b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").expect("it reads");
+    let mut response = String::new();
+    page.read_to_string(&mut response).expect("it answers");
+    assert!(response.ends_with("\r\n\r\nload 1.5\nusers 7\n"), "{response}");
+    // The head of a request arrives before the signal, and its body after it. The client that
+    // expects `100 Continue` knows that the server has read the head.
+    let mut request = TcpStream::connect(&web).expect("it listens");
+    let head = "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 7\r\nExpect: 100-continue\r\n\r\n";
+    request.write_all(head.as_bytes()).expect("it reads");
+    let mut interim = [0; 25];
+    request.read_exact(&mut interim).expect("it answers");
+    assert_eq!(&interim, b"HTTP/1.1 100 Continue\r\n\r\n");
+    let pid = Pid::from_raw(running.child.id().try_into().expect("it is a process id"));
+    kill(pid, Signal::SIGTERM).expect("it runs");
+    assert_eq!(client.hear(), "", "a drain ends an idle line connection");
+    drop(client);
+    // The line server is the first that ends; the web server still waits for the body.
+    eventually("the report", || {
+        running.output().ends_with("\n1 line connections ended\n").then_some(())
+    });
+    request.write_all(b"users 8").expect("it reads");
+    let mut response = String::new();
+    request.read_to_string(&mut response).expect("it ends in order");
+    assert!(response.starts_with("HTTP/1.1 200 OK\r\n"), "{response}");
+    assert!(wait(&mut running).success());
 }
