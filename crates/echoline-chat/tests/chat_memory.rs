@@ -86,7 +86,11 @@ async fn a_line_uses_no_memory_per_reader_and_a_member_little() {
     let chat = HeapStats::get().curr_bytes - empty;
     let extra = chat.saturating_sub(plain) / MEMBERS;
     // This includes the room's log, which has a limit of its own.
-    assert!(extra < 1200, "each member needs {extra} bytes more than an idle connection");
+    assert!(
+        extra < 1200,
+        "each member needs {extra} bytes more than an idle connection with {} bytes",
+        plain / MEMBERS
+    );
 
     let before = HeapStats::get();
     members[0].write_all(b"hello\n").await.unwrap();

@@ -28,7 +28,7 @@ use crate::files::shared_files::SharedFilesArgs;
 use crate::process::inherited::{HandoverSocket, Inherited};
 use crate::process::restart::keep_running;
 use crate::server::check_report::{self, CheckReport};
-use crate::server::service::ServiceAddress;
+use crate::server::service_address::ServiceAddress;
 use crate::server::socket_args;
 use crate::usage_error::UsageError;
 use access::AdminSecret;

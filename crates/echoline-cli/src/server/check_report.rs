@@ -10,7 +10,7 @@ use anyhow::bail;
 use crate::files::links::ResolvedPath;
 use crate::files::output;
 use crate::server::port_owner::with_holder;
-use crate::server::service::ServiceAddress;
+use crate::server::service_address::ServiceAddress;
 use echoline::Listener;
 use echoline::listener::Scheme;
 

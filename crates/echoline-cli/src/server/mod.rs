@@ -11,6 +11,7 @@ pub(crate) mod port_owner;
 pub(crate) mod ready_file;
 pub(crate) mod run;
 pub(crate) mod service;
+pub(crate) mod service_address;
 pub(crate) mod socket_args;
 pub(crate) mod tls;
 pub(crate) mod transport_args;

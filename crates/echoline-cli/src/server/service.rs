@@ -1,19 +1,16 @@
 //! The description of the service that a command runs.
 
-use std::fmt;
 use std::net::Ipv4Addr;
 
 use crate::log::received::RedactLine;
 use crate::process::upgrade::UpgradeTimeouts;
 use crate::server::datagrams::DatagramService;
+use crate::server::service_address::ServiceAddress;
 use crate::server::tls::ExpiredCertificatePolicy;
 use echoline::site::Asset;
 use echoline::sources::SourceLimits;
 use echoline::websocket::Framing;
 use echoline::{Address, Eol, Farewell, Limits};
-
-/// The flag of most addresses, which error messages do not repeat.
-const LISTEN: &str = "--listen";
 
 /// The service that a command runs.
 #[derive(Debug)]
@@ -45,44 +42,6 @@ pub(crate) struct Service {
     /// The time-outs of an upgrade, in which a new process takes the service over while this one
     /// still has connections; or the reason why the service cannot be upgraded.
     pub(crate) upgrade: Result<UpgradeTimeouts, &'static str>,
-}
-
-/// A configured address of a service.
-#[derive(Clone, Debug)]
-pub(crate) struct ServiceAddress {
-    pub(crate) address: Address,
-    flag: &'static str,
-    /// The address as the user wrote it, which may be a link (`https://HOST:PORT`).
-    typed: String,
-}
-
-impl ServiceAddress {
-    /// Returns the address of a `flag` other than --listen, or one with a form of its own.
-    pub(crate) fn typed(flag: &'static str, typed: impl Into<String>, address: Address) -> Self {
-        Self { address, flag, typed: typed.into() }
-    }
-
-    /// Returns an error message about this address, with the form that the user wrote, and with the
-    /// flag if it is not --listen.
-    pub(crate) fn name_in(&self, sentence: &str) -> String {
-        let sentence = sentence.replacen(&self.address.to_string(), &self.typed, 1);
-        match self.flag {
-            LISTEN => sentence,
-            flag => format!("{flag}: {sentence}"),
-        }
-    }
-}
-
-impl From<Address> for ServiceAddress {
-    fn from(address: Address) -> Self {
-        Self { typed: address.to_string(), flag: LISTEN, address }
-    }
-}
-
-impl fmt::Display for ServiceAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.typed)
-    }
 }
 
 /// A web page. Its addresses are the last ones of the service.

@@ -12,7 +12,7 @@ use crate::config;
 use crate::files::shared_files::SharedFilesArgs;
 use crate::files::tls_files::{IdentityFiles, load_authorities};
 use crate::server::check_report::CheckReport;
-use crate::server::service::ServiceAddress;
+use crate::server::service_address::ServiceAddress;
 use crate::usage_error::UsageError;
 use echoline::tls::{Certificates, ClientAuth, Identity, TlsServerConfig, UnknownName};
 

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use clap::Args;
 
-use crate::server::service::ServiceAddress;
+use crate::server::service_address::ServiceAddress;
 use echoline::Address;
 use echoline::listener::Scheme;
 

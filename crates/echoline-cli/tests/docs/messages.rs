@@ -30,8 +30,14 @@ const PART_MIN: usize = 5;
 
 /// The begins of messages that are composed of several literals. Only the share of these is
 /// checked.
-const COMPOSED: [&str; 5] =
-    ["You banned ", "They are connected from ", "Not delivered, ", "Load on ", "Sent "];
+const COMPOSED: [&str; 6] = [
+    "You banned ",
+    "They are connected from ",
+    "Not delivered, ",
+    "Load on ",
+    "Sent ",
+    "do not trust this run: the tester itself",
+];
 
 /// The prompt of a chat. The rest of its line is typed by a user.
 const PROMPT: &str = "Enter your name: ";

@@ -62,7 +62,7 @@ pub(super) struct PollingControl {
     length: Duration,
     /// The last poll of the present stretch.
     last_poll: Option<Instant>,
-    window: Option<Window>,
+    window: Option<PollWindow>,
     /// Windows in a row, up to the last one, in which another thread needed the core.
     needed: u32,
     paused_until: Option<Instant>,
@@ -73,7 +73,7 @@ pub(super) struct PollingControl {
 
 /// The time over which a core is judged.
 #[derive(Debug)]
-struct Window {
+struct PollWindow {
     began: Instant,
     /// Involuntary context switches of the thread before it.
     switches: u64,
@@ -142,7 +142,8 @@ impl PollingControl {
             return;
         }
         let Some(window) = &self.window else {
-            self.window = Some(Window { began: now, switches: switches(), gaps: Duration::ZERO });
+            self.window =
+                Some(PollWindow { began: now, switches: switches(), gaps: Duration::ZERO });
             return;
         };
         let length = now.saturating_duration_since(window.began);
@@ -153,7 +154,7 @@ impl PollingControl {
         let new = switches.saturating_sub(window.switches) as f64;
         let allowed = f64::from(SWITCHES) * length.as_secs_f64() / WINDOW.as_secs_f64();
         let is_needed = new >= allowed || window.gaps * GAPS_DIVISOR >= length;
-        self.window = Some(Window { began: now, switches, gaps: Duration::ZERO });
+        self.window = Some(PollWindow { began: now, switches, gaps: Duration::ZERO });
         if is_needed {
             self.needed += 1;
             if self.needed >= WINDOWS_NEEDED {
