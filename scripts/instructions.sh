@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# Counts the instructions of the echo server for each message under callgrind, and fails if a case
-# exceeds its budget in bench/instructions/budgets.txt by 3 %.
+# Counts the instructions of a message under callgrind. Fails if a case exceeds its budget by 3 %.
 #
-#   scripts/instructions.sh                  all cases: ten seconds after the build
+#   scripts/instructions.sh                  the echo server: ten seconds after the build
+#   scripts/instructions.sh load             the load tester: half a minute after the build
 #   scripts/instructions.sh --only raw-50    one case (may be given more than once)
 #   scripts/instructions.sh --no-budgets     print the counts only
 #
-# Builds a small server on the library (bench/instructions) with the profile release. PROFILE=dist
-# takes another profile, ECHOLINE=path counts a finished program instead; both have no budgets.
+# Builds a small program on the library with the profile release: bench/instructions, or
+# bench/instructions-load for the tester. Each has its budgets in budgets.txt. PROFILE=dist takes
+# another profile, and ECHOLINE=path counts a finished program as the server; both have no budgets.
 # Installs valgrind when it is missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -22,14 +23,19 @@ for tool in valgrind python3; do
         apt-get install -y -qq --no-install-recommends "$tool" >/dev/null
 done
 
+case ${1:-} in
+    load) package=echoline-instructions-load counter=bench/instructions_load.py && shift ;;
+    echo) package=echoline-instructions counter=bench/instructions.py && shift ;;
+    *) package=echoline-instructions counter=bench/instructions.py ;;
+esac
 options=()
 profile=${PROFILE:-release}
 [ "$profile" = release ] && [ -z "${ECHOLINE:-}" ] || options=(--no-budgets)
 if [ -n "${ECHOLINE:-}" ]; then
     program=$ECHOLINE
 else
-    cargo build --quiet --locked --profile "$profile" -p echoline-instructions
-    program=${CARGO_TARGET_DIR:-target}/$profile/echoline-instructions
+    cargo build --quiet --locked --profile "$profile" -p "$package"
+    program=${CARGO_TARGET_DIR:-target}/$profile/$package
 fi
 # -B: leaves no __pycache__ in the source folder.
-exec python3 -B bench/instructions.py "$program" "${options[@]}" "$@"
+exec python3 -B "$counter" "$program" "${options[@]}" "$@"

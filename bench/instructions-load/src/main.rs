@@ -1,6 +1,6 @@
 //! `echoline-instructions-load ADDRESS CLIENTS MESSAGES DEPTH`: the closed loop of `echoline load`
 //! with MESSAGES for each client, without the rest of the program, so that
-//! `scripts/instructions-load.sh` builds it in seconds. Fails if a reply is not right.
+//! `scripts/instructions.sh load` builds it in seconds. Fails if a reply is not right.
 
 use std::io;
 use std::num::NonZero;
