@@ -175,17 +175,7 @@ fn poll_send<S: AsyncWrite + Unpin>(
     deadlines: &mut Deadlines,
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), Closed>> {
-    if output.is_unused() {
-        // This is the usual case. With a feed, as in a chat, this function runs twice for each
-        // line.
-        return Poll::Ready(Ok(()));
-    }
-    let mut sent = deadlines.amount();
-    let polled = output.poll_flush(stream, cx, &mut sent);
-    if sent.bytes > 0 {
-        deadlines.note_sent(sent);
-    }
-    polled.map_err(Closed::from)
+    poll_noting(output, deadlines, |output, sent| output.poll_flush(stream, cx, sent))
 }
 
 /// Works like [`poll_send`], at less cost. The caller must read afterwards; see
@@ -197,15 +187,27 @@ pub(super) fn poll_send_before_read<S: AsyncWrite + Unpin + 'static>(
     deadlines: &mut Deadlines,
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), Closed>> {
+    poll_noting(output, deadlines, |output, sent| match output.send_at_once(stream, sent) {
+        Ok(true) => Poll::Ready(Ok(())),
+        Ok(false) => output.poll_flush(stream, cx, sent),
+        Err(error) => Poll::Ready(Err(error)),
+    })
+}
+
+/// Runs `send` if there is output, and records its progress.
+#[inline(always)]
+fn poll_noting(
+    output: &mut OutputBuffer,
+    deadlines: &mut Deadlines,
+    send: impl FnOnce(&mut OutputBuffer, &mut Amount) -> Poll<io::Result<()>>,
+) -> Poll<Result<(), Closed>> {
     if output.is_unused() {
+        // This is the usual case. With a feed, as in a chat, this function runs twice for each
+        // line.
         return Poll::Ready(Ok(()));
     }
     let mut sent = deadlines.amount();
-    let polled = match output.send_at_once(stream, &mut sent) {
-        Ok(true) => Poll::Ready(Ok(())),
-        Ok(false) => output.poll_flush(stream, cx, &mut sent),
-        Err(error) => Poll::Ready(Err(error)),
-    };
+    let polled = send(output, &mut sent);
     if sent.bytes > 0 {
         deadlines.note_sent(sent);
     }

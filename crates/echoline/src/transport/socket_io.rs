@@ -24,37 +24,27 @@ pub(super) trait RegisteredSocket: AsFd {
     fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 }
 
-impl RegisteredSocket for TcpStream {
-    #[inline]
-    fn try_call<T>(
-        &self,
-        interest: Interest,
-        call: impl FnOnce() -> io::Result<T>,
-    ) -> io::Result<T> {
-        self.try_io(interest, call)
-    }
+macro_rules! registered_socket {
+    ($($socket:ty),*) => {$(
+        impl RegisteredSocket for $socket {
+            #[inline]
+            fn try_call<T>(
+                &self,
+                interest: Interest,
+                call: impl FnOnce() -> io::Result<T>,
+            ) -> io::Result<T> {
+                self.try_io(interest, call)
+            }
 
-    #[inline]
-    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_read_ready(cx)
-    }
+            #[inline]
+            fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                self.poll_read_ready(cx)
+            }
+        }
+    )*};
 }
 
-impl RegisteredSocket for UnixStream {
-    #[inline]
-    fn try_call<T>(
-        &self,
-        interest: Interest,
-        call: impl FnOnce() -> io::Result<T>,
-    ) -> io::Result<T> {
-        self.try_io(interest, call)
-    }
-
-    #[inline]
-    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_read_ready(cx)
-    }
-}
+registered_socket!(TcpStream, UnixStream);
 
 /// Reads once, and returns the number of bytes. Returns `Pending` while the socket has no input.
 #[inline]
