@@ -151,11 +151,7 @@ impl fmt::Display for MeasurementWarning {
                 )?;
                 if let (Some(p), Some(latency), Some(without)) = (percentile, latency, without_lag)
                 {
-                    write!(
-                        f,
-                        ", which is more than half of p{p}: {latency:.1?}, and {without:.1?} \
-                         without the lag"
-                    )?;
+                    write!(f, "; without its lag, p{p} is {without:.1?} instead of {latency:.1?}")?;
                 }
                 write!(f, ": {remedy}")
             }
