@@ -38,18 +38,24 @@ pub(crate) struct SocketTable {
     readiness: Box<[AtomicU8]>,
     /// Sockets that are open.
     open: AtomicUsize,
-    /// Whether reads and writes may wait: there is one client, and messages have no due times.
+    /// Whether a poll of the sockets may wait for an event, because messages have no due times.
+    may_wait: bool,
+    /// Whether reads and writes wait too, because the thread has only one client.
     waits: bool,
 }
 
 impl SocketTable {
     /// Creates the table of a thread for its share of `clients`. If messages have no due times, a
-    /// look at the sockets `may_wait`.
+    /// poll of the sockets `may_wait`.
     pub(super) fn new(registry: Registry, clients: u32, threads: u32, may_wait: bool) -> Self {
         let share = clients.div_ceil(threads);
         let readiness = (0..share).map(|_| AtomicU8::new(0)).collect();
         let waits = may_wait && share == 1;
-        Self { registry, threads, readiness, open: AtomicUsize::new(0), waits }
+        Self { registry, threads, readiness, open: AtomicUsize::new(0), may_wait, waits }
+    }
+
+    pub(super) fn may_wait(&self) -> bool {
+        self.may_wait
     }
 
     /// Returns the number of open sockets.

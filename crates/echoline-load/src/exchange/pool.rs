@@ -18,19 +18,19 @@ use tokio::task::yield_now;
 use super::plain_socket::SocketTable;
 use echoline_base::poison::IgnorePoison;
 
-/// Events that one look at the sockets returns at most.
+/// The maximum number of events that one poll of the sockets returns.
 const EVENTS_MAX: usize = 256;
 
-/// Looks at the sockets, while each finds more events, before other tasks run.
-const LOOKS_MAX: u32 = 16;
+/// The maximum number of polls of the sockets, while each finds more events, before other tasks run.
+const POLLS_MAX: u32 = 16;
 
-/// The time for which a look waits for an event, if all clients wait for their sockets and nothing
+/// The time for which a poll waits for an event, if all clients wait for their sockets and nothing
 /// has a due time. This replaces the wait of the runtime. Other events (a stop, a time-out) are
 /// late by up to this time.
 const DIRECT_WAIT: Duration = Duration::from_millis(1);
 
-/// The same number of looks as [`LOOKS_MAX`] for looks that wait.
-const DIRECT_LOOKS_MAX: u32 = 64;
+/// Like [`POLLS_MAX`], for polls that wait.
+const DIRECT_POLLS_MAX: u32 = 64;
 
 type ClientFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -39,12 +39,11 @@ type ClientFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub(crate) struct SocketPoll {
     poll: mio::Poll,
     table: Arc<SocketTable>,
-    may_wait: bool,
 }
 
 impl SocketPoll {
     /// Creates the selector of a thread for its share of `clients`. If messages have no due times,
-    /// a look at the sockets `may_wait` for an event.
+    /// a poll of the sockets `may_wait` for an event.
     ///
     /// # Errors
     /// If no more descriptors can be opened.
@@ -52,7 +51,7 @@ impl SocketPoll {
         let poll = mio::Poll::new()?;
         let registry = poll.registry().try_clone()?;
         let table = Arc::new(SocketTable::new(registry, clients, threads, may_wait));
-        Ok(Self { poll, table, may_wait })
+        Ok(Self { poll, table })
     }
 
     pub(crate) fn table(&self) -> &Arc<SocketTable> {
@@ -72,8 +71,6 @@ pub(crate) struct ClientPool {
     inbox: Arc<PoolInbox>,
     /// The woken slots of this turn. Kept to reuse its memory.
     woken: Vec<usize>,
-    /// Whether a look may wait: messages have no due times.
-    may_wait: bool,
 }
 
 /// A client in its slot.
@@ -115,7 +112,7 @@ impl ClientPool {
         that the descriptor is owned and stays the same: that of a `Poll` is and does"
     )]
     pub(crate) fn new(sockets: SocketPoll) -> io::Result<(Self, ClientSpawner)> {
-        let SocketPoll { poll, table, may_wait } = sockets;
+        let SocketPoll { poll, table } = sockets;
         let inbox = Arc::<PoolInbox>::default();
         let spawner = ClientSpawner { table: Arc::clone(&table), inbox: Arc::clone(&inbox) };
         let pool = Self {
@@ -126,7 +123,6 @@ impl ClientPool {
             running: 0,
             inbox,
             woken: Vec::new(),
-            may_wait,
         };
         Ok((pool, spawner))
     }
@@ -136,21 +132,22 @@ impl ClientPool {
     /// # Errors
     /// If the system cannot be asked for events.
     pub(crate) async fn run(mut self) -> io::Result<()> {
-        let mut looks = 0;
+        let mut polls = 0;
         while !self.poll_woken() {
-            let waits = self.may_wait && self.table.open() == self.running && !self.has_news();
-            let (wait, looks_max, events_min) = match waits {
-                true => (DIRECT_WAIT, DIRECT_LOOKS_MAX, 1),
-                false => (Duration::ZERO, LOOKS_MAX, 2),
+            let waits =
+                self.table.may_wait() && self.table.open() == self.running && !self.has_news();
+            let (wait, polls_max, events_min) = match waits {
+                true => (DIRECT_WAIT, DIRECT_POLLS_MAX, 1),
+                false => (Duration::ZERO, POLLS_MAX, 2),
             };
             let events = self.poll_sockets(wait)?;
-            looks += 1;
+            polls += 1;
             if events < events_min {
                 // Nothing is left: an event that came since then makes the selector readable.
-                looks = 0;
+                polls = 0;
                 std::future::poll_fn(|cx| self.poll_news(cx)).await?;
-            } else if looks >= looks_max {
-                looks = 0;
+            } else if polls >= polls_max {
+                polls = 0;
                 yield_now().await;
             }
         }
@@ -200,7 +197,7 @@ impl ClientPool {
         self.events = events;
         match polled {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
-            // After an interruption the sockets are looked at again.
+            // After an interruption, the pool polls the sockets again.
             Err(_) => Ok(usize::MAX),
             Ok(()) => Ok(count),
         }
@@ -325,7 +322,7 @@ mod tests {
         PlainSocket::new(socket, Arc::clone(table), client).unwrap()
     }
 
-    /// More clients than events of one look, each with several rounds in both directions.
+    /// More clients than events of one poll, each with several rounds in both directions.
     #[tokio::test]
     async fn every_client_is_polled_for_each_event_of_its_socket() {
         for may_wait in [false, true] {
