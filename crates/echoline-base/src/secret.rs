@@ -10,7 +10,7 @@ use std::sync::Arc;
 const HIDDEN: &str = "***";
 
 /// A password, a token, or an address that may contain one of these. `{:?}` prints `***`. `{}` does
-/// not compile, so that nobody sends or stores `***` in place of the secret by mistake. A clone is
+/// not compile, so that no code sends or stores `***` in place of the secret by mistake. A clone is
 /// cheap.
 ///
 /// ```

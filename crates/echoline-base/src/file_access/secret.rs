@@ -31,8 +31,8 @@ impl fmt::Display for ExposedSecret {
 
 impl ExposedSecret {
     /// Decides by owner and mode. A group may read a file that belongs to root: root chose that
-    /// group on purpose, as for `/etc/ssl/private` and for systemd credentials. A file of any other
-    /// user usually has the default group of its owner, which nobody chose for this file.
+    /// group on purpose, as for `/etc/ssl/private` and for systemd credentials. The group of
+    /// any other file is usually the default group of its owner, and not a choice for this file.
     fn of(file: Facts, is_private_group: bool) -> Option<Self> {
         let Facts { user, group, mode } = file;
         let may_group = match (user, is_private_group) {

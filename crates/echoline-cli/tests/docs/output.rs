@@ -1,7 +1,7 @@
 //! Compares printed output with a page, and shows the difference.
 
-/// The mask on a page. Within a line it stands for any text. Alone on a line, it stands for any
-/// number of lines.
+/// The mask on a page. Within a line it matches any text. Alone on a line, it matches any number of
+/// lines.
 const MASK: char = '…';
 
 /// Returns the lines of output as a terminal shows them.

@@ -91,7 +91,7 @@ pub(super) enum Axis {
     /// Seconds from the start of the run to this value. It is the same for all charts of a run, so
     /// they are aligned.
     Seconds(f64),
-    /// Equal distances stand for equal factors. The steps are at 1, 2 and 5.
+    /// Equal distances are equal factors. The steps are at 1, 2 and 5.
     Logarithmic(fn(f64) -> String),
     /// The share of samples beyond a percentile, `-log10(1 - q)`. Each further nine of the
     /// percentile has the same width.

@@ -37,7 +37,7 @@ pub(crate) enum NextSend {
     Send {
         number: u32,
         due: Duration,
-        /// The number of late messages that were skipped just before this message.
+        /// The number of late messages that were skipped between the previous message and this one.
         skipped: u32,
     },
     /// Wait until this time.

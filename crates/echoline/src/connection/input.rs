@@ -65,8 +65,8 @@ impl InputBuffer {
         self.messages = self.messages.saturating_add(1);
     }
 
-    /// Returns `Ready` unless the connection has used up its budget. In that case the connection
-    /// yields, and is woken again after the other connections of the worker.
+    /// Returns `Ready` unless the connection has used up its budget. A connection without budget
+    /// yields, and the runtime polls it again after the other connections of the worker.
     #[inline]
     pub(super) fn poll_turn(&mut self, cx: &Context<'_>) -> Poll<()> {
         if self.spent < TURN_BUDGET {

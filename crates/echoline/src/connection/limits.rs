@@ -153,7 +153,8 @@ pub enum Closed {
     /// The handshake (TLS, WebSocket, the PROXY header) went wrong.
     #[error("the handshake failed")]
     HandshakeFailed,
-    /// The peer broke the rules of a layer below, WebSocket or TLS, after the handshake.
+    /// The peer broke the rules of a layer below, WebSocket or TLS, after the handshake. A handler
+    /// may return it if the peer breaks the rules of its own protocol.
     #[error("the peer violated the protocol")]
     Malformed,
     /// There were already [`Limits::max_connections`] connections, or no descriptor was left.

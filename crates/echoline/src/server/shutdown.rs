@@ -28,7 +28,8 @@ pub enum Phase {
     /// The server no longer accepts connections. Open connections end once they have answered the
     /// input that they received.
     Draining,
-    /// The server ends all connections at once.
+    /// The server ends all connections at once. A server also reaches this phase when it has ended,
+    /// even if all its connections were drained.
     Aborting,
 }
 
