@@ -21,7 +21,7 @@ use echoline_base::poison::IgnorePoison;
 /// The maximum number of events that one poll of the sockets returns.
 const EVENTS_MAX: usize = 256;
 
-/// The maximum number of polls of the sockets, while each finds more events, before other tasks run.
+/// The maximum number of polls of the sockets before other tasks run, if each finds more events.
 const POLLS_MAX: u32 = 16;
 
 /// The time for which a poll waits for an event, if all clients wait for their sockets and nothing
